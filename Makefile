@@ -1,0 +1,77 @@
+# Bare `make` only prints help. Every target is safe to repeat.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+PY := .venv/bin/python
+CACHE := $(or $(LIVESHELF_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/liveshelf)
+DATA := $(or $(LIVESHELF_DATA),$(CACHE)/run)
+# The environment is rebuilt when a pinned version, the project file or the checkout's place changes, else left alone.
+READY := .venv/.ready-$(shell { cat requirements.txt requirements-uv.txt pyproject.toml; pwd; } | sha256sum | cut -c1-16)
+CHECKED := contracts stores streaming batch serving local deploy benchmarks
+
+##@ Use
+
+help: ## Print this help
+	@awk 'BEGIN { FS = ":.*## "; print "Liveshelf: a shop whose recommendations change with every click." } \
+	/^##@ / { printf "\n%s\n", substr($$0, 5) } \
+	/^[a-z][a-z-]*:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: setup ## Start the whole loop and keep it running (ARGS="..." is passed on)
+	@exec $(PY) -m local.demo $(ARGS)
+
+demo-check: setup ## The same loop, headless and bounded; ends with a RESULT line and an exit code
+	@exec $(PY) -m local.check $(ARGS)
+
+##@ Develop
+
+setup: $(READY) ## Install what is missing: Python packages, Java, jars (a second run is instant)
+	@$(PY) -m local.toolchain
+
+test: setup ## Unit tests first (no JVM), then Flink, Spark, serving and end-to-end tests
+	@echo "test: unit tests, no JVM"; status=0; \
+	$(PY) -m pytest -q contracts tests/unit || status=$$?; \
+	others=$$(for part in tests/*/; do case $$part in tests/unit/ | */__pycache__/) ;; *) echo $$part ;; esac; done); \
+	if [ $$status -eq 0 ] && [ -n "$$others" ]; then \
+	  echo "test: against the real engines:" $$others; $(PY) -m pytest -q $$others || status=$$?; fi; \
+	if [ $$status -eq 0 ]; then echo "test: all passed"; else echo "test: FAILED (see above)"; fi; exit $$status
+
+test-unit: $(READY) ## Unit tests and doctests only (no JVM, seconds)
+	@$(PY) -m pytest -q contracts tests/unit $(ARGS)
+
+lint: $(READY) ## Style, format and strict types, nothing changed
+	@echo "lint: ruff check"; $(PY) -m ruff check .
+	@echo "lint: ruff format"; $(PY) -m ruff format --check .
+	@echo "lint: mypy --strict"; $(PY) -m mypy --strict $(wildcard $(CHECKED))
+
+format: $(READY) ## Mend style and format in place
+	@$(PY) -m ruff check --fix . && $(PY) -m ruff format .
+
+lock: $(READY) ## Resolve requirements.in anew into the pinned, hashed requirements.txt
+	@echo "lock: requirements.txt"; .venv/bin/uv pip compile -q --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --custom-compile-command "make lock" requirements.in -o requirements.txt
+
+clean: ## Remove the environment, caches in the checkout and run data
+	@echo "clean: removing .venv, tool caches and run data ($(DATA))"
+	@if [ -x $(PY) ] && [ -d "$(DATA)" ]; then $(PY) -m local.supervisor --stop || true; fi
+	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache build dist *.egg-info "$(DATA)"
+	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
+	@if [ -d "$(CACHE)" ]; then echo "clean: the download cache stays; remove it with: rm -rf $(CACHE)"; fi
+
+.PHONY: help demo demo-check setup test test-unit lint format lock clean
+
+$(READY):
+	@python=$$(command -v python3.11 || command -v python3 || true); \
+	if [ -z "$$python" ] || ! "$$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))'; then \
+	  echo "setup: Python 3.11 is needed (found: $${python:-none} $$($${python:-true} --version 2>&1))." \
+	       "Install python3.11 with its venv module and put it on PATH." >&2; exit 1; fi; \
+	echo "setup: virtual environment .venv with $$python"; rm -f .venv/.ready-*; \
+	"$$python" -m venv .venv || { echo "setup: the venv module of $$python does not work; on Debian: apt-get install python3.11-venv" >&2; exit 1; }
+	@echo "setup: uv (pinned, hashed)"; $(PY) -m pip install -q --disable-pip-version-check --require-hashes -r requirements-uv.txt
+	@echo "setup: Python packages (about 1.7 GB once installed; a minute or two the first time)"
+	@VIRTUAL_ENV=$(CURDIR)/.venv .venv/bin/uv pip install -q --require-hashes -r requirements.txt
+	@echo "setup: Liveshelf itself, editable"
+	@VIRTUAL_ENV=$(CURDIR)/.venv .venv/bin/uv pip install -q --no-deps --no-build-isolation -e .
+	@touch $@
