@@ -1,0 +1,97 @@
+"""The error tree: whose fault it is decides the branch.
+
+::
+
+    LiveshelfError
+    ├── SettingsError          a setting is missing or cannot be read        (operator)
+    ├── ContractError          a value does not keep a contract              (whoever sent it)
+    │   ├── InvalidEvent       an event is rejected, with a reason code
+    │   ├── InvalidItem        a catalogue row is rejected
+    │   └── InvalidId          a shop, user, item or version id is malformed
+    ├── SnapshotError          a model snapshot is missing, torn or corrupt  (publisher, storage)
+    ├── StoreError             a store did not answer, or refused            (Redis, S3, DynamoDB, Kinesis)
+    │   └── PartialWrite       some records of a bulk write were not taken
+    ├── TrainingError          a model cannot be trained from this data      (data)
+    │   └── PublishConflict    another run published first                   (schedule)
+    └── LocalStackError        the one-machine stack could not be started    (this machine)
+
+A message says what happened, the value received, what was expected, and what to do. A cause is kept (``raise … from``).
+"""
+
+__all__ = [
+    "ContractError",
+    "InvalidEvent",
+    "InvalidId",
+    "InvalidItem",
+    "LiveshelfError",
+    "LocalStackError",
+    "PartialWrite",
+    "PublishConflict",
+    "SettingsError",
+    "SnapshotError",
+    "StoreError",
+    "TrainingError",
+]
+
+
+class LiveshelfError(Exception):
+    """Base of every error this product raises on purpose."""
+
+
+class SettingsError(LiveshelfError):
+    """A setting is missing, unknown or unreadable; the message lists every place that was searched."""
+
+
+class ContractError(LiveshelfError, ValueError):
+    """A value does not keep a contract; the sender has to change it, a retry cannot help."""
+
+
+class InvalidEvent(ContractError):
+    """An event is rejected.
+
+    ``reason`` is one of :data:`contracts.events.REASONS`; it names the dead-letter counter and is stable for alarms.
+
+    >>> str(InvalidEvent("unknown_type", "event_type is 'wave'; expected one of view, purchase"))
+    "unknown_type: event_type is 'wave'; expected one of view, purchase"
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+class InvalidItem(ContractError):
+    """A catalogue row is rejected."""
+
+
+class InvalidId(ContractError):
+    """A shop, user, item or version id is malformed."""
+
+
+class SnapshotError(LiveshelfError):
+    """A model snapshot is missing, incomplete, or its digests do not match its manifest."""
+
+
+class StoreError(LiveshelfError):
+    """A store (Redis, S3, DynamoDB, Kinesis) did not answer in time or refused after all retries."""
+
+
+class PartialWrite(StoreError):
+    """Some records of a bulk write were not taken after all retries; ``failed`` holds their positions."""
+
+    def __init__(self, message: str, failed: list[int]) -> None:
+        super().__init__(message)
+        self.failed = failed
+
+
+class TrainingError(LiveshelfError):
+    """A model cannot be trained from the data of the window."""
+
+
+class PublishConflict(TrainingError):
+    """Another run switched the CURRENT pointer since this run read it; nothing of this run became visible."""
+
+
+class LocalStackError(LiveshelfError):
+    """The one-machine stack could not be started; the message ends with the remedy."""

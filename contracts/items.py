@@ -1,0 +1,71 @@
+"""The catalogue item, and the catalogue file: gzipped JSON lines at ``shop=<id>/catalogue/items.jsonl.gz``."""
+
+import gzip
+from collections.abc import Iterable
+
+import msgspec
+
+from contracts.errors import InvalidItem
+from contracts.ids import is_id
+
+__all__ = ["Item", "decode_catalogue", "encode_catalogue", "parse_item"]
+
+
+class Item(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the shop says of a product.
+
+    ``repeatable`` marks what is bought again as a matter of course (groceries): it stays on the shelf after a purchase.
+
+    >>> parse_item(b'{"item_id":"A","title":"Oat milk","category":"DAIRY","price":1.99,"repeatable":true}').in_stock
+    True
+    """
+
+    item_id: str
+    title: str
+    category: str = ""
+    price: float | None = None
+    in_stock: bool = True
+    repeatable: bool = False
+    image: str | None = None
+    attributes: dict[str, str] = {}
+
+
+_decode = msgspec.json.Decoder(Item).decode
+
+
+def parse_item(line: bytes) -> Item:
+    """Decode one line of the catalogue.
+
+    Raises:
+        InvalidItem: the line is not JSON, a field has the wrong type, or the id is malformed.
+    """
+    try:
+        item = _decode(line)
+    except msgspec.MsgspecError as exc:
+        message = f"catalogue line {line[:80]!r} cannot be read: {exc}; expected one item object with item_id and title"
+        raise InvalidItem(message) from exc
+    if not is_id(item.item_id):
+        message = f"item_id is {item.item_id[:40]!r}; expected 1 to 128 printable characters"
+        raise InvalidItem(message)
+    return item
+
+
+def encode_catalogue(items: Iterable[Item]) -> bytes:
+    """The gzipped file; the same items give the same bytes.
+
+    >>> items = [Item(item_id="A", title="Oat milk")]
+    >>> list(decode_catalogue(encode_catalogue(items)).values()) == items
+    True
+    """
+    lines = b"".join(msgspec.json.encode(item) + b"\n" for item in items)
+    return gzip.compress(lines, compresslevel=6, mtime=0)
+
+
+def decode_catalogue(data: bytes) -> dict[str, Item]:
+    """Items by id, in file order; a later line of the same id wins.
+
+    Raises:
+        InvalidItem: a line cannot be read.
+    """
+    lines = gzip.decompress(data).split(b"\n")
+    return {item.item_id: item for item in (parse_item(line) for line in lines if line)}

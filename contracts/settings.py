@@ -1,0 +1,193 @@
+"""Settings of every part, read once from ``application_properties.json`` in the managed Flink service's own format."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Final, get_type_hints
+
+from contracts.errors import SettingsError
+from contracts.ids import check_shop
+
+__all__ = [
+    "ENVIRONMENT_VARIABLE",
+    "MANAGED_PATH",
+    "ServingSettings",
+    "Settings",
+    "StreamingSettings",
+    "TrainingSettings",
+    "load",
+    "to_properties",
+]
+
+ENVIRONMENT_VARIABLE: Final = "LIVESHELF_PROPERTIES"
+MANAGED_PATH: Final = "/etc/flink/application_properties.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamingSettings:
+    """Group ``liveshelf.streaming``. Intervals are milliseconds, horizons seconds."""
+
+    getrecords_interval_ms: int = 250
+    """AWS allows 5 reads a second a shard over all consumers and Firehose takes one, so 250 ms beside it."""
+    initial_position: str = "TRIM_HORIZON"
+    dedup_horizon_s: int = 3600
+    window_delay_s: int = 900
+    """How long the S3 windows wait for disorder; above the lateness rule of 10 minutes."""
+    list_size: int = 50
+    user_ttl_s: int = 30 * 24 * 3600
+    item_ttl_s: int = 26 * 3600
+    pointer_poll_s: float = 2.0
+    snapshot_cache: str = "/tmp/liveshelf-snapshots"  # noqa: S108 - the managed service offers nothing but /tmp
+    idle_timeout_s: int = 5
+    audit_log: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """Group ``liveshelf.training``: what the trainer publishes where; the model's own settings have flags of their own."""
+
+    similar_size: int = 50
+    batch_size: int = 100
+    list_ttl_s: int = 14 * 24 * 3600
+    keep_versions: int = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServingSettings:
+    """Group ``liveshelf.serving``. Time-outs are milliseconds."""
+
+    redis_timeout_ms: int = 50
+    dynamodb_timeout_ms: int = 200
+    max_batch: int = 500
+    trending_buckets: int = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Group ``liveshelf`` and the groups of the parts.
+
+    >>> Settings.from_properties({"liveshelf": {"redis.nodes": "127.0.0.1:7001"}}).redis_nodes
+    (('127.0.0.1', 7001),)
+    """
+
+    shops: tuple[str, ...] = ("default",)
+    aws_region: str = "eu-central-1"
+    aws_endpoint: str | None = None
+    stream_name: str = "behaviour"
+    lake_bucket: str = "liveshelf-lake"
+    redis_nodes: tuple[tuple[str, int], ...] = (("127.0.0.1", 6379),)
+    redis_tls: bool = False
+    dynamodb_table: str = "liveshelf"
+    streaming: StreamingSettings = field(default_factory=StreamingSettings)
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+    serving: ServingSettings = field(default_factory=ServingSettings)
+
+    @classmethod
+    def from_properties(cls, groups: Mapping[str, Mapping[str, str]]) -> "Settings":
+        """Build settings from property groups; keys are field names with dots for the first underscore's prefix.
+
+        Raises:
+            SettingsError: a key is unknown or a value cannot be read.
+        """
+        top = dict(_read(cls, "liveshelf", groups.get("liveshelf", {})))
+        for name, part in _PARTS.items():
+            group = f"liveshelf.{name}"
+            top[name] = part(**_read(part, group, groups.get(group, {})))
+        return cls(**top)
+
+
+_PARTS: Final[dict[str, type]] = {
+    "streaming": StreamingSettings,
+    "training": TrainingSettings,
+    "serving": ServingSettings,
+}
+
+
+def property_key(field_name: str) -> str:
+    """The property key of a field: underscores become dots, as is usual in Java properties.
+
+    >>> property_key("getrecords_interval_ms")
+    'getrecords.interval.ms'
+    """
+    return field_name.replace("_", ".")
+
+
+def _read(part: type, group: str, properties: Mapping[str, str]) -> dict[str, Any]:
+    known = {property_key(f.name): f.name for f in fields(part) if f.name not in _PARTS}
+    types = get_type_hints(part)
+    values = {}
+    for key, text in properties.items():
+        if key not in known:
+            message = f"property {key!r} of group {group!r} is unknown; expected one of {', '.join(sorted(known))}"
+            raise SettingsError(message)
+        values[known[key]] = _value(group, key, text, types[known[key]])
+    return values
+
+
+def _value(group: str, key: str, text: str, kind: Any) -> Any:
+    try:
+        if kind is bool:
+            return {"true": True, "false": False}[text.lower()]
+        if kind in (int, float):
+            return kind(text)
+        if key == "shops":
+            return tuple(check_shop(shop.strip()) for shop in text.split(","))
+        if key == "redis.nodes":
+            pairs = [node.strip().rpartition(":") for node in text.split(",")]
+            return tuple((host, int(port)) for host, _, port in pairs)
+    except (ValueError, KeyError) as exc:
+        message = f"property {key!r} of group {group!r} is {text!r}; it cannot be read as {kind}: {exc}"
+        raise SettingsError(message) from exc
+    return (text or None) if kind == str | None else text
+
+
+def to_properties(settings: Settings) -> list[dict[str, Any]]:
+    """The file's content for ``settings``; reading it back gives equal settings.
+
+    >>> s = Settings(shops=("a", "b"), aws_endpoint="http://127.0.0.1:5000")
+    >>> Settings.from_properties({g["PropertyGroupId"]: g["PropertyMap"] for g in to_properties(s)}) == s
+    True
+    """
+    groups = [{"PropertyGroupId": "liveshelf", "PropertyMap": _write(settings)}]
+    for name in _PARTS:
+        groups.append({"PropertyGroupId": f"liveshelf.{name}", "PropertyMap": _write(getattr(settings, name))})
+    return groups
+
+
+def _write(part: Any) -> dict[str, str]:
+    out = {}
+    for f in fields(part):
+        if f.name in _PARTS:
+            continue
+        value = getattr(part, f.name)
+        if isinstance(value, bool):
+            text = str(value).lower()
+        elif f.name == "redis_nodes":
+            text = ",".join(f"{host}:{port}" for host, port in value)
+        elif isinstance(value, tuple):
+            text = ",".join(value)
+        else:
+            text = "" if value is None else str(value)
+        out[property_key(f.name)] = text
+    return out
+
+
+def load(path: str | Path | None = None) -> Settings:
+    """Read the settings file: ``path``, else the file that ``LIVESHELF_PROPERTIES`` names, else the managed service's.
+
+    Raises:
+        SettingsError: none of the places holds a file, or it cannot be read; the message lists the places.
+    """
+    places = [str(place) for place in (path, os.environ.get(ENVIRONMENT_VARIABLE), MANAGED_PATH) if place]
+    found = next((place for place in places if Path(place).is_file()), None)
+    if found is None:
+        message = f"no settings file; searched {', '.join(places)}; set {ENVIRONMENT_VARIABLE} or pass a path"
+        raise SettingsError(message)
+    try:
+        groups = {g["PropertyGroupId"]: g["PropertyMap"] for g in json.loads(Path(found).read_text())}
+    except (ValueError, KeyError, TypeError) as exc:
+        message = f"{found} cannot be read: {exc}; expected a list of objects with PropertyGroupId and PropertyMap"
+        raise SettingsError(message) from exc
+    return Settings.from_properties(groups)
