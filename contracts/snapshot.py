@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from contracts.errors import SnapshotError
+from contracts.pointer import Pointer
 
 __all__ = [
     "FORMAT_VERSION",
@@ -72,13 +73,6 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     metrics: dict[str, dict[str, float]]
     rows: dict[str, int]
     files: dict[str, FileDigest] = {}
-
-
-class Pointer(msgspec.Struct, frozen=True, kw_only=True):
-    """The content of ``models/current.json``, of the Redis pointer and of the DynamoDB CURRENT item."""
-
-    version: str
-    switched_at: datetime
 
 
 def new_version(trained_at: datetime, settings_digest: str) -> str:
