@@ -15,6 +15,7 @@ __all__ = [
     "models_prefix",
     "moments_prefix",
     "pointer_path",
+    "visitors_path",
 ]
 
 EVENTS_PREFIX: Final = "events/"
@@ -56,6 +57,11 @@ def dataset_prefix(shop: str, dataset: str) -> str:
 def catalogue_path(shop: str) -> str:
     """The catalogue file, see :mod:`contracts.items`."""
     return f"shop={shop}/catalogue/items.jsonl.gz"
+
+
+def visitors_path(shop: str) -> str:
+    """A JSON array of a few known user ids that the storefront page offers to look through; it may be absent."""
+    return f"shop={shop}/catalogue/visitors.json"
 
 
 def moments_prefix(shop: str, day: date) -> str:
