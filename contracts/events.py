@@ -1,4 +1,4 @@
-"""The behaviour event: one JSON object a Kinesis record, validated by the same code at the collector, in Flink and in Spark."""
+"""The behaviour event: one JSON object a record, validated by the same code in collector, Flink and Spark."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Final, Literal, get_args
@@ -134,13 +134,15 @@ def parse(record: bytes, *, require_received: bool = True) -> Event:
         InvalidEvent: with ``reason`` from :data:`REASONS`.
     """
     if len(record) > MAX_BYTES:
-        raise InvalidEvent("too_large", f"{len(record)} bytes; expected at most {MAX_BYTES}")
+        raise InvalidEvent(reason="too_large", detail=f"{len(record)} bytes; expected at most {MAX_BYTES}")
     try:
+        if not record.isascii():
+            record.decode()  # the decoder does not look inside fields it ignores
         event = _decode(record)
     except msgspec.ValidationError as exc:
-        raise InvalidEvent(_reason_of(str(exc)), str(exc)) from exc
+        raise InvalidEvent(reason=_reason_of(str(exc)), detail=str(exc)) from exc
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
-        raise InvalidEvent("not_json", str(exc)) from exc
+        raise InvalidEvent(reason="not_json", detail=str(exc)) from exc
     _check_ids(event)
     if event.received_at is None:
         if require_received:
@@ -172,18 +174,22 @@ def _reason_of(message: str) -> str:
 
 def _check_ids(event: Event) -> None:
     if not is_shop(event.shop_id):
-        raise InvalidEvent("bad_id", f"shop_id is {event.shop_id[:80]!r}; {REASONS['bad_id']}")
+        raise InvalidEvent(reason="bad_id", detail=f"shop_id is {event.shop_id[:80]!r}; {REASONS['bad_id']}")
     for name in ("event_id", "user_id", "anonymous_id", "session_id", "item_id", "request_id", "variant"):
         value = getattr(event, name)
         if value is not None and not is_id(value):
-            raise InvalidEvent("bad_id", f"{name} is {value[:40]!r}; expected 1 to 128 printable characters")
+            raise InvalidEvent(
+                reason="bad_id", detail=f"{name} is {value[:40]!r}; expected 1 to 128 printable characters"
+            )
     if event.event_type == "identify":
         if event.user_id is None or event.anonymous_id is None:
-            raise InvalidEvent("missing_field", "identify needs both user_id and anonymous_id")
+            raise InvalidEvent(reason="missing_field", detail="identify needs both user_id and anonymous_id")
     elif event.item_id is None:
-        raise InvalidEvent("missing_field", f"item_id is absent; expected on {event.event_type}")
+        raise InvalidEvent(reason="missing_field", detail=f"item_id is absent; expected on {event.event_type}")
     if event.user_id is None and event.anonymous_id is None:
-        raise InvalidEvent("missing_field", "user_id and anonymous_id are both absent; expected at least one")
+        raise InvalidEvent(
+            reason="missing_field", detail="user_id and anonymous_id are both absent; expected at least one"
+        )
 
 
 def stamp(event: Event, now: datetime) -> Event:
@@ -193,7 +199,9 @@ def stamp(event: Event, now: datetime) -> Event:
         InvalidEvent: ``future`` where it claims to have occurred more than 5 minutes after ``now``.
     """
     if event.occurred_ms - to_ms(now) > FUTURE_MS:
-        raise InvalidEvent("future", f"occurred_at {event.occurred_at.isoformat()}, received at {now.isoformat()}")
+        raise InvalidEvent(
+            reason="future", detail=f"occurred_at {event.occurred_at.isoformat()}, received at {now.isoformat()}"
+        )
     return msgspec.structs.replace(event, received_at=now)
 
 
