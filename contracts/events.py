@@ -141,7 +141,7 @@ def parse(record: bytes, *, require_received: bool = True) -> Event:
         event = _decode(record)
     except msgspec.ValidationError as exc:
         raise InvalidEvent(reason=_reason_of(str(exc)), detail=str(exc)) from exc
-    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise InvalidEvent(reason="not_json", detail=str(exc)) from exc
     _check_ids(event)
     if event.received_at is None:
