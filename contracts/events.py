@@ -146,13 +146,11 @@ def parse(record: bytes, *, require_received: bool = True) -> Event:
     _check_ids(event)
     if event.received_at is None:
         if require_received:
-            raise InvalidEvent(
-                "missing_field", "received_at is absent; producers that bypass the collector must stamp it"
-            )
+            detail = "received_at is absent; producers that bypass the collector must stamp it"
+            raise InvalidEvent(reason="missing_field", detail=detail)
     elif event.occurred_at > event.received_at and event.occurred_ms - event.received_ms > FUTURE_MS:
-        raise InvalidEvent(
-            "future", f"occurred_at {event.occurred_at.isoformat()}, received_at {event.received_at.isoformat()}"
-        )
+        detail = f"occurred_at {event.occurred_at.isoformat()}, received_at {event.received_at.isoformat()}"
+        raise InvalidEvent(reason="future", detail=detail)
     return event
 
 
@@ -208,7 +206,8 @@ def stamp(event: Event, now: datetime) -> Event:
 def encode(event: Event) -> bytes:
     """The JSON bytes of ``event``, times in UTC to the millisecond; :func:`parse` of it gives the event back.
 
-    >>> e = Event(event_id="e1", event_type="view", user_id="7", item_id="A", occurred_at=datetime(2026, 1, 1, tzinfo=UTC))
+    >>> at = datetime(2026, 1, 1, tzinfo=UTC)
+    >>> e = Event(event_id="e1", event_type="view", user_id="7", item_id="A", occurred_at=at)
     >>> encode(e).decode()
     '{"event_id":"e1","event_type":"view","user_id":"7","item_id":"A","occurred_at":"2026-01-01T00:00:00Z"}'
     """

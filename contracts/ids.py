@@ -22,7 +22,7 @@ def is_id(value: str) -> bool:
 
 
 def is_shop(value: str) -> bool:
-    """Whether ``value`` is a shop id: lower-case letters, digits, ``_`` and ``-``, at most 64, so that it is safe in paths.
+    """Whether ``value`` is a shop id: 1 to 64 of a-z, 0-9, ``_`` and ``-``, so that it is safe in keys and paths.
 
     >>> is_shop("default"), is_shop("My Shop"), is_shop("a:b")
     (True, False, False)

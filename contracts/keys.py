@@ -1,6 +1,6 @@
 """Every Redis and DynamoDB key. Each begins with the shop id; ids come last because they may hold any character.
 
-Redis runs in cluster mode, so no two keys may be touched by one command, and no hash tags are used: load spreads by key.
+Redis runs in cluster mode, so no command touches two keys, and no hash tags are used: load spreads by key.
 """
 
 __all__ = [

@@ -32,7 +32,7 @@ def day_prefix(day: date) -> str:
 
 
 def arrival_days(first: date, last: date) -> Iterator[date]:
-    """The arrival days that may hold events that occurred from ``first`` to ``last``, both included: one more on each side.
+    """The arrival days that may hold events of the days ``first`` to ``last``: one more on each side.
 
     An event at 23:59 arrives after midnight, and a client's clock may be up to 5 minutes ahead of the collector's.
 

@@ -1,4 +1,4 @@
-"""What is kept of a person and what is served: recent actions, feature buckets and recommendation lists, as JSON values."""
+"""What is kept of a person and what is served: recent actions, feature buckets, recommendation lists."""
 
 from collections.abc import Iterable
 from typing import Final, Literal

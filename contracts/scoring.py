@@ -5,8 +5,8 @@ For a person with recent actions d = 0, 1, … (newest first) on items i_d of ty
     live(j)  = Σ_d  exp(−d / p) · weight[e_d] · B[i_d, j]
     score(j) = live(j) / max|live|  +  blend · batch(j) / max|batch|
 
-B is the sparse item-to-item matrix of the snapshot (CSR), ``batch`` the person's list from the last training. Both parts
-are scaled by their own maximum, so ``blend`` is a ratio and does not depend on how much the visitor did.
+B is the sparse item-to-item matrix of the snapshot (CSR), ``batch`` the person's list of the last training. Both are
+scaled by their own maximum, so ``blend`` is a ratio and does not depend on how much the visitor did.
 """
 
 from collections.abc import Mapping, Sequence
@@ -57,7 +57,8 @@ def score_rows(
 
     >>> B = (np.array([0, 2, 2, 2]), np.array([1, 2], np.int32), np.array([.5, 1.], np.float32))
     >>> none = (np.zeros(2, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32))
-    >>> items, scores, why, _ = score_rows(B, (np.array([0, 1]), np.array([0], np.int32), np.ones(1, np.float32)), none, 0., 3)
+    >>> seen = (np.array([0, 1]), np.array([0], np.int32), np.ones(1, np.float32))
+    >>> items, scores, why, _ = score_rows(B, seen, none, 0., 3)
     >>> items.tolist(), scores.tolist(), why.tolist()
     ([[2, 1, -1]], [[1.0, 0.5, 0.0]], [[0, 0, -1]])
     """

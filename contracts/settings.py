@@ -39,14 +39,14 @@ class StreamingSettings:
     user_ttl_s: int = 30 * 24 * 3600
     item_ttl_s: int = 26 * 3600
     pointer_poll_s: float = 2.0
-    snapshot_cache: str = "/tmp/liveshelf-snapshots"  # noqa: S108 - the managed service offers nothing but /tmp
+    snapshot_cache: str = "/tmp/liveshelf-snapshots"
+    """A local folder; the managed service offers nothing but /tmp."""
     idle_timeout_s: int = 5
-    audit_log: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings:
-    """Group ``liveshelf.training``: what the trainer publishes where; the model's own settings have flags of their own."""
+    """Group ``liveshelf.training``: what is published; the model's own settings are the trainer's flags."""
 
     similar_size: int = 50
     batch_size: int = 100

@@ -38,8 +38,8 @@ EVENT_WEIGHTS: Final = {"view": 1.0, "click": 1.0, "add_to_cart": 2.0, "purchase
 class ModelSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The settings a reader needs to score with a snapshot: they travel with the model, not with the job.
 
-    ``history`` is L, ``decay`` is p of the scoring formula, ``blend`` the weight of the batch list, ``theta`` that of the
-    ranker. Event types without a weight do not count.
+    ``history`` is L, ``decay`` is p of the scoring formula, ``blend`` the weight of the batch list, ``theta`` that of
+    the ranker. Event types without a weight do not count.
     """
 
     history: int = 20
@@ -110,8 +110,9 @@ def write_snapshot(
         or len(popularity) != len(items)
     ):
         message = (
-            f"{len(items)} items, indptr {len(indptr)} ending at {int(indptr[-1])}, {len(indices)} indices, {len(data)} values, "
-            f"{len(popularity)} popularities do not make a CSR matrix; expected I+1 pointers ending at nnz, and I popularities"
+            f"{len(items)} items, {len(indptr)} pointers ending at {int(indptr[-1])}, {len(indices)} indices, "
+            f"{len(data)} values and {len(popularity)} popularities do not make a CSR matrix; "
+            "expected I+1 pointers ending at nnz, and I popularities"
         )
         raise SnapshotError(message)
     folder.mkdir(parents=True, exist_ok=True)
@@ -150,13 +151,16 @@ class Snapshot:
             verify: compare every file with the manifest's size and SHA-256 (do so once after a download).
 
         Raises:
-            SnapshotError: a file is missing, torn, or not what the manifest says; or the format is newer than this code.
+            SnapshotError: a file is missing, torn, or not what the manifest says; or the format is unknown.
         """
         manifest = cls.read_manifest(folder)
         for name, expected in manifest.files.items():
             path = folder / name
             if not path.is_file() or path.stat().st_size != expected.bytes or (verify and _digest(path) != expected):
-                message = f"{path} does not match its manifest ({expected.bytes} bytes, sha256 {expected.sha256[:12]}…); fetch it again"
+                message = (
+                    f"{path} does not match its manifest ({expected.bytes} bytes, sha256 {expected.sha256[:12]}…); "
+                    "fetch it again"
+                )
                 raise SnapshotError(message)
         arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS}
         items = json.loads((folder / "items.json").read_bytes())
@@ -176,7 +180,10 @@ class Snapshot:
             message = f"{path} cannot be read: {exc}; expected the manifest of a complete snapshot"
             raise SnapshotError(message) from exc
         if manifest.format_version != FORMAT_VERSION:
-            message = f"{path} has format_version {manifest.format_version}; this code reads {FORMAT_VERSION}; upgrade the reader first"
+            message = (
+                f"{path} has format_version {manifest.format_version}; this code reads {FORMAT_VERSION}; "
+                "upgrade the reader first"
+            )
             raise SnapshotError(message)
         return manifest
 

@@ -1,0 +1,1 @@
+"""Thin, retrying adapters to the stores that every side uses: Redis cluster, S3, DynamoDB and Kinesis."""

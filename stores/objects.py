@@ -1,0 +1,98 @@
+"""S3 objects of the lake bucket by path, with clear errors."""
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from contracts.errors import StoreError
+from contracts.settings import Settings
+from stores.aws import client
+
+__all__ = ["NotFound", "Objects"]
+
+
+class NotFound(StoreError):
+    """There is no object at the path."""
+
+
+class Objects:
+    """Objects below one bucket. Every method raises :class:`StoreError` once boto3's retries are used up."""
+
+    def __init__(self, s3: Any, bucket: str) -> None:
+        self._s3 = s3
+        self.bucket = bucket
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> "Objects":
+        """Objects of ``settings.lake_bucket``."""
+        return cls(client("s3", settings), settings.lake_bucket)
+
+    def uri(self, path: str) -> str:
+        """``s3://bucket/path``, for engines."""
+        return f"s3://{self.bucket}/{path}"
+
+    def get(self, path: str) -> bytes:
+        """The object's bytes.
+
+        Raises:
+            NotFound: there is none.
+        """
+        try:
+            return bytes(self._s3.get_object(Bucket=self.bucket, Key=path)["Body"].read())
+        except (ClientError, BotoCoreError) as exc:
+            raise self._error(path, exc, "read") from exc
+
+    def put(self, path: str, data: bytes) -> None:
+        """Write the object, whole or not at all."""
+        try:
+            self._s3.put_object(Bucket=self.bucket, Key=path, Body=data)
+        except (ClientError, BotoCoreError) as exc:
+            raise self._error(path, exc, "write") from exc
+
+    def list(self, prefix: str) -> list[str]:
+        """All keys below ``prefix``, sorted."""
+        try:
+            pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
+            return sorted(row["Key"] for page in pages for row in page.get("Contents", ()))
+        except (ClientError, BotoCoreError) as exc:
+            raise self._error(prefix, exc, "list") from exc
+
+    def delete(self, path: str) -> None:
+        """Delete the object; nothing happens where there is none."""
+        try:
+            self._s3.delete_object(Bucket=self.bucket, Key=path)
+        except (ClientError, BotoCoreError) as exc:
+            raise self._error(path, exc, "delete") from exc
+
+    def upload_folder(self, folder: Path, prefix: str, names: Iterable[str]) -> None:
+        """Upload the named files of ``folder`` below ``prefix``, in parallel."""
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda name: self._upload(folder / name, prefix + name), names))
+
+    def download_folder(self, prefix: str, names: Iterable[str], folder: Path) -> None:
+        """Download the named objects below ``prefix`` into ``folder`` (created), in parallel."""
+        folder.mkdir(parents=True, exist_ok=True)
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda name: self._download(prefix + name, folder / name), names))
+
+    def _upload(self, file: Path, path: str) -> None:
+        try:
+            self._s3.upload_file(str(file), self.bucket, path)
+        except (ClientError, BotoCoreError, OSError) as exc:
+            raise self._error(path, exc, "upload") from exc
+
+    def _download(self, path: str, file: Path) -> None:
+        try:
+            self._s3.download_file(self.bucket, path, str(file))
+        except (ClientError, BotoCoreError, OSError) as exc:
+            raise self._error(path, exc, "download") from exc
+
+    def _error(self, path: str, exc: Exception, what: str) -> StoreError:
+        code = exc.response.get("Error", {}).get("Code") if isinstance(exc, ClientError) else None
+        kind = NotFound if code in {"NoSuchKey", "404"} else StoreError
+        return kind(
+            f"could not {what} {self.uri(path)}: {exc}; check that the bucket exists and the role may {what} it"
+        )

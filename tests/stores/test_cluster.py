@@ -1,0 +1,50 @@
+"""The Redis adapter against a real two-node Valkey cluster."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from contracts.lists import UserValue, encode_value, next_rev
+from contracts.settings import Settings
+from local.valkey import cluster as valkey_cluster
+from stores.cluster import Cluster
+from stores.scripts import grow_buckets
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture(scope="module")
+def redis() -> Iterator[Cluster]:
+    with valkey_cluster() as nodes:
+        client = Cluster.from_settings(Settings.from_properties({"liveshelf": {"redis.nodes": nodes}}))
+        yield client
+        client.close()
+
+
+def test_answers_come_in_the_order_of_the_commands_over_both_nodes(redis: Cluster) -> None:
+    keys = [f"default:order:{i}" for i in range(500)]
+    redis.set_many([(key, key.encode(), 60) for key in keys])
+    assert redis.get_many([*keys, "default:absent"]) == [*(key.encode() for key in keys), None]
+
+
+def test_only_one_of_two_writers_that_read_the_same_revision_wins(redis: Cluster) -> None:
+    first = UserValue(rev=next_rev(None, 10))
+    second = UserValue(rev=next_rev(first.rev, 0))
+    rival = UserValue(rev=next_rev(first.rev, 99))
+    assert redis.compare_and_set([("default:user:cas", None, encode_value(first), 60)]) == [True]
+    assert redis.compare_and_set([("default:user:cas", None, encode_value(rival), 60)]) == [False]
+    assert redis.compare_and_set([("default:user:cas", first.rev, encode_value(second), 60)]) == [True]
+    assert redis.compare_and_set([("default:user:cas", first.rev, encode_value(rival), 60)]) == [False]
+    assert redis.get_many(["default:user:cas"]) == [encode_value(second)]
+
+
+def test_a_replayed_bucket_never_sets_a_newer_value_back(redis: Cluster) -> None:
+    for values in ([2.0, 1.0, 7.5], [1.0, 1.0, 2.5], [1.0, 3.0, 2.5]):
+        redis.execute([grow_buckets("default:item:A", {300: values}, 60, 0)])
+    assert redis.execute([("HGETALL", "default:item:A")]) == [{b"300": b"2,3,7.5"}]
+
+
+def test_expired_buckets_are_dropped_once_a_day_is_full(redis: Cluster) -> None:
+    redis.execute([grow_buckets("default:item:B", {300 * i: [1.0] for i in range(330)}, 60, 300 * 100)])
+    fields = redis.execute([("HKEYS", "default:item:B")])[0]
+    assert sorted(int(field) for field in fields) == [300 * i for i in range(100, 330)]
