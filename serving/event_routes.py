@@ -1,0 +1,54 @@
+"""The collector's route."""
+
+from fastapi import APIRouter, Request, Response
+
+from contracts.events import MAX_BYTES
+from serving.answers import EventsAnswer
+from serving.collector import BadBody, split
+from serving.openapi import answers_with, events_body
+from serving.parameters import Shop, The
+from serving.replies import ApiError, json_answer
+from serving.services import Overloaded
+
+__all__ = ["router"]
+
+router = APIRouter(tags=["events"])
+
+
+@router.post(
+    "/v1/events",
+    summary="Take in events",
+    responses=answers_with(EventsAnswer, 400, 404, 413, also={503: EventsAnswer}),
+    openapi_extra=events_body(),
+)
+async def post_events(request: Request, the: The, shop: Shop) -> Response:
+    """One event, an array, or `{"events": […]}`: up to 500, each at most 32 KiB once stamped.
+
+    Each record has its own outcome, in the order of the request. *accepted* is on the stream. *rejected* must be
+    changed. *failed* (status 503) may be sent again as it is: events are counted once per `event_id`.
+    """
+    limit = the.settings.serving.max_batch
+    body = await _body(request, limit * (MAX_BYTES + 1) + 64)
+    try:
+        answer = await the.collector.take(split(body, limit), shop)
+    except BadBody as exc:
+        raise ApiError(400, exc.code, str(exc)) from exc
+    except Overloaded as exc:
+        raise ApiError(503, "overloaded", "too many requests wait for the stream; try again in a second") from exc
+    headers = {"Cache-Control": "no-store"}
+    return json_answer(answer, 503 if answer.failed else 200, headers | ({"Retry-After": "1"} if answer.failed else {}))
+
+
+async def _body(request: Request, limit: int) -> bytes:
+    """The body, never more of it in memory than ``limit`` bytes and one chunk."""
+    chunks, size = [], 0
+    announced = request.headers.get("content-length", "0")
+    if not announced.isdecimal() or int(announced) <= limit:
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size > limit:
+                break
+            chunks.append(chunk)
+        else:
+            return b"".join(chunks)
+    raise ApiError(413, "too_large", f"the body is over {limit} bytes; send fewer events a request")

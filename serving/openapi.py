@@ -1,0 +1,94 @@
+"""The OpenAPI document: schemas come from the typed answers and the event contract, not from a second set of models."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from contracts.events import Event
+from serving import answers
+
+__all__ = ["answers_with", "document", "events_body"]
+
+_TEMPLATE: Final = "#/components/schemas/{name}"
+_STRUCTS: Final = (
+    Event,
+    *(kind for name in answers.__all__ if issubclass(type(kind := getattr(answers, name)), msgspec.StructMeta)),
+)
+_STATUS: Final = {
+    304: "not changed since the `If-None-Match` tag",
+    400: "a parameter or the body cannot be read",
+    404: "there is no such shop or item",
+    413: "the body is too large",
+    503: "a store or this process cannot take it now; try again",
+}
+
+
+def _json(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"application/json": {"schema": schema}}
+
+
+def _reference(kind: type) -> dict[str, Any]:
+    return {"$ref": _TEMPLATE.format(name=kind.__name__)}
+
+
+def answers_with(kind: type, *statuses: int, also: dict[int, type] | None = None) -> dict[int | str, dict[str, Any]]:
+    """The ``responses`` of a route: ``kind`` for 200, the error shape for ``statuses``, other kinds in ``also``."""
+    described: dict[int | str, dict[str, Any]] = {
+        200: {"description": (kind.__doc__ or "").partition("\n")[0], "content": _json(_reference(kind))}
+    }
+    for status in statuses:
+        described[status] = {"description": _STATUS[status]}
+        if status != 304:
+            described[status]["content"] = _json(_reference(answers.ErrorAnswer))
+    for status, other in (also or {}).items():
+        described[status] = {"description": _STATUS[status], "content": _json(_reference(other))}
+    return described
+
+
+def events_body() -> dict[str, Any]:
+    """The request body of the collector, with an example that can be tried."""
+    event = _reference(Event)
+    many = {"type": "array", "items": event, "minItems": 1, "maxItems": 500}
+    example = {
+        "event_id": "0b6d2e5a-7b0f-4c0e-9d3a-5f0c8f6f3f11",
+        "event_type": "view",
+        "anonymous_id": "visitor-1",
+        "item_id": "1",
+        "occurred_at": "2026-01-01T00:00:00.000Z",
+    }
+    wrapped = {"type": "object", "properties": {"events": many}, "required": ["events"]}
+    schema = {"oneOf": [event, many, wrapped]}
+    return {
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": schema, "example": example}},
+        }
+    }
+
+
+def document(app: FastAPI) -> Callable[[], dict[str, Any]]:
+    """A replacement of ``app.openapi`` that adds the schemas; built once."""
+
+    def build() -> dict[str, Any]:
+        if not app.openapi_schema:
+            made = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+            _, components = msgspec.json.schema_components(_STRUCTS, ref_template=_TEMPLATE)
+            schemas = made.setdefault("components", {}).setdefault("schemas", {})
+            schemas.update(components)
+            _drop_validation_errors(made)
+            app.openapi_schema = made
+        return app.openapi_schema
+
+    return build
+
+
+def _drop_validation_errors(made: dict[str, Any]) -> None:
+    """FastAPI documents its own 422, which this API never answers."""
+    for operations in made["paths"].values():
+        for operation in operations.values():
+            operation["responses"].pop("422", None)
+    for name in ("HTTPValidationError", "ValidationError"):
+        made["components"]["schemas"].pop(name, None)

@@ -1,0 +1,214 @@
+"""What a visitor is shown, as a pure function of their live value, a ranked list and the catalogue."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from contracts.features import ITEM_FEATURES, USER_FEATURES, WINDOWS_MS, BucketFeature, window_sums
+from contracts.lists import Action, BasedOn, Reason, RecommendationList, UserValue
+from serving.answers import (
+    BasedOnAnswer,
+    Because,
+    ItemAnswer,
+    ProfileAction,
+    ProfileAnswer,
+    Shelf,
+    ShelfItem,
+    StoreName,
+)
+from serving.catalogue import Catalogue
+
+__all__ = ["bought", "build_shelf", "describe", "empty_shelf", "item_windows", "profile", "ranked", "sum_trend"]
+
+BATCH: Final = "*"
+"""The item id of a reason that stands for the list of the last training."""
+
+_STRENGTH: Final = {"view": 0, "click": 0, "add_to_cart": 1, "purchase": 2}
+_DID: Final = {"view": "viewed", "click": "viewed", "add_to_cart": "put in the cart", "purchase": "bought"}
+_OF_SOURCE: Final = {
+    "live": "fits what you just did",
+    "batch": "fits what you did before the last training",
+    "trending": "many people want it right now",
+    "popular": "popular with all customers",
+}
+
+
+def bought(actions: Iterable[Action], catalogue: Catalogue) -> set[str]:
+    """The recently bought items that are not bought again as a matter of course."""
+    ids = {action.item_id for action in actions if action.event_type == "purchase"}
+    return {i for i in ids if not ((item := catalogue.get(i)) and item.repeatable)}
+
+
+def build_shelf(
+    user: str,
+    known_as: str | None,
+    ranking: RecommendationList,
+    value: UserValue | None,
+    catalogue: Catalogue,
+    *,
+    n: int,
+    store: StoreName | None = None,
+    explain: bool = False,
+    hide_bought: bool = True,
+    actions_known: bool = True,
+) -> Shelf:
+    """The best ``n`` items of ``ranking`` that may be shown to this visitor.
+
+    Never shown: what is not in stock; with ``hide_bought``, what the visitor's recent actions hold as bought and is
+    not ``repeatable``. ``actions_known`` says whether those actions could be read at all.
+    """
+    actions = value.actions if value else []
+    filters = ["stock"]
+    hidden: set[str] = set()
+    if hide_bought and actions_known:
+        filters.append("purchases")
+        hidden = bought(actions, catalogue)
+    did = _strongest(actions) if explain else None
+    return Shelf(
+        user=user,
+        known_as=known_as,
+        source=ranking.source,
+        store=store,
+        model_version=ranking.model_version or None,
+        based_on=_based_on(ranking.based_on),
+        written_at=ranking.written_at,
+        filters=filters,
+        items=ranked(ranking, catalogue, n=n, hidden=hidden, did=did),
+    )
+
+
+def empty_shelf(user: str, known_as: str | None) -> Shelf:
+    """The answer where no rung of the ladder holds anything."""
+    return Shelf(user, known_as, "none", None, None, None, None, ["stock"], [])
+
+
+def ranked(
+    ranking: RecommendationList,
+    catalogue: Catalogue,
+    *,
+    n: int,
+    hidden: Iterable[str] = (),
+    did: Mapping[str, str] | None = None,
+) -> list[ShelfItem]:
+    """The best ``n`` showable items; with ``did`` (item id → strongest event type) each comes with its reasons."""
+    hidden = set(hidden)
+    rows: list[ShelfItem] = []
+    for place, item_id in enumerate(ranking.items):
+        if len(rows) == n:
+            break
+        if item_id in hidden or not catalogue.showable(item_id):
+            continue
+        item = catalogue.get(item_id)
+        row = ShelfItem(
+            item_id=item_id,
+            title=item.title if item else item_id,
+            category=item.category if item else "",
+            price=item.price if item else None,
+            score=ranking.scores[place],
+        )
+        if did is not None:
+            terms = ranking.reasons[place] if ranking.reasons else []
+            row.because = [_because(term, did, catalogue) for term in terms]
+            row.reason = _sentence(row.because, ranking.source)
+        rows.append(row)
+    return rows
+
+
+def _because(term: Reason, did: Mapping[str, str], catalogue: Catalogue) -> Because:
+    if term.item_id == BATCH:
+        return Because(BATCH, term.weight)
+    return Because(term.item_id, term.weight, catalogue.title(term.item_id), did.get(term.item_id))
+
+
+def _sentence(because: Sequence[Because], source: str) -> str:
+    """The strongest term that speaks for the item, in words."""
+    top = max((b for b in because if b.weight > 0), key=lambda b: b.weight, default=None)
+    if top is None:
+        return _OF_SOURCE[source]
+    if top.item_id == BATCH:
+        return _OF_SOURCE["batch"]
+    verb = _DID.get(top.event_type or "")
+    return f"because you {verb} {top.title}" if verb else f"goes with {top.title}"
+
+
+def _strongest(actions: Iterable[Action]) -> dict[str, str]:
+    did: dict[str, str] = {}
+    for action in actions:
+        known = did.get(action.item_id)
+        if known is None or _STRENGTH.get(action.event_type, -1) >= _STRENGTH.get(known, -1):
+            did[action.item_id] = action.event_type
+    return did
+
+
+def _based_on(based_on: BasedOn | None) -> BasedOnAnswer | None:
+    return BasedOnAnswer(based_on.occurred_ms, based_on.event_id) if based_on else None
+
+
+def describe(item_id: str, catalogue: Catalogue) -> ItemAnswer | None:
+    """An item in full, or ``None`` where the catalogue does not know it."""
+    item = catalogue.get(item_id)
+    if item is None:
+        return None
+    return ItemAnswer(
+        item.item_id,
+        item.title,
+        item.category,
+        item.price,
+        item.in_stock,
+        item.repeatable,
+        item.image,
+        item.attributes,
+    )
+
+
+def profile(
+    user: str, known_as: str | None, value: UserValue | None, catalogue: Catalogue, now_ms: int
+) -> ProfileAnswer:
+    """What the system knows live about a visitor at ``now_ms``."""
+    buckets = {int(start) * 1000: values for start, values in value.buckets.items()} if value else {}
+    live = value.live if value else None
+    actions = [
+        ProfileAction(a.event_id, a.event_type, a.occurred_ms, a.item_id, catalogue.title(a.item_id))
+        for a in reversed(value.actions if value else [])
+    ]
+    return ProfileAnswer(
+        user=user,
+        known_as=known_as,
+        known=value is not None,
+        actions=actions,
+        features=_windows(buckets, USER_FEATURES, now_ms),
+        list_based_on=_based_on(live.based_on) if live else None,
+        list_written_at=live.written_at if live else None,
+    )
+
+
+def item_windows(fields: Mapping[bytes, bytes], now_ms: int) -> dict[str, dict[str, float]]:
+    """An item's window features from its stored hash.
+
+    >>> item_windows({b"0": b"2,1,0,0", b"300": b"1,0,1,9.5"}, now_ms=300_000)["1h"]
+    {'views': 3.0, 'carts': 1.0, 'purchases': 1.0, 'revenue': 9.5}
+    """
+    buckets = {int(start) * 1000: [float(v) for v in values.split(b",")] for start, values in fields.items()}
+    return _windows(buckets, ITEM_FEATURES, now_ms)
+
+
+def _windows(
+    buckets: Mapping[int, Sequence[float]], features: Sequence[BucketFeature], now_ms: int
+) -> dict[str, dict[str, float]]:
+    names = [feature.name for feature in features]
+    return {
+        window: dict(zip(names, window_sums(buckets, now_ms, length, len(names)), strict=True))
+        for window, length in WINDOWS_MS.items()
+    }
+
+
+def sum_trend(buckets: Iterable[Iterable[tuple[str, float]]], keep: int) -> list[tuple[str, float]]:
+    """The items of several buckets by their summed weight, best first; equal weights in the order of ids.
+
+    >>> sum_trend([[("A", 1.0), ("B", 2.0)], [("A", 3.0), ("C", 2.0)]], keep=2)
+    [('A', 4.0), ('B', 2.0)]
+    """
+    totals: dict[str, float] = {}
+    for bucket in buckets:
+        for item_id, weight in bucket:
+            totals[item_id] = totals.get(item_id, 0.0) + weight
+    return sorted(totals.items(), key=lambda pair: (-pair[1], pair[0]))[:keep]
