@@ -21,6 +21,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from contracts.errors import SettingsError
 from contracts.settings import Settings, load
 from local.delivery_buffer import Batch, Buffer, Positions, Record, Shard, error_lines, readable
 
@@ -271,7 +272,12 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the worker until SIGTERM or Ctrl-C; settings come from :func:`contracts.settings.load`."""
-    arguments, settings = _arguments(argv), load()
+    arguments = _arguments(argv)
+    try:
+        settings = load()
+    except SettingsError as exc:
+        print(f"delivery: {exc}", file=sys.stderr)
+        return 2
     options = Options(
         buffer_bytes=int(arguments.buffer_mb * (1 << 20)),
         interval_ms=int(arguments.interval_seconds * 1000),
