@@ -3,7 +3,7 @@
 It holds purchases only, so no views are invented: a line is one ``purchase`` event and a basket is one session.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -36,6 +36,7 @@ CURRENCY: Final = "USD"
 WEEK_MS: Final = 7 * 24 * 3600 * 1000
 
 _READ: Final = ["household_id", "basket_id", "product_id", "quantity", "sales_value", "week", "transaction_timestamp"]
+_DESCRIBED: Final = ["department", "product_category", "product_type", "brand", "package_size", "manufacturer_id"]
 
 
 @dataclass(frozen=True)
@@ -92,28 +93,28 @@ def load(weeks: Iterable[int] | None = None, *, seed: int = SEED, folder: Path |
     """
     filters = None if weeks is None else [("week", "in", sorted(set(weeks)))]
     path = (folder or data_folder()) / "transactions.parquet"
-    raw = pq.read_table(path, columns=_READ, filters=filters, use_threads=False).to_pandas()
-    kept = raw[raw["quantity"] > 0]
-    began = kept["transaction_timestamp"].to_numpy().astype("datetime64[ms]").astype(np.int64)
-    basket, product = kept["basket_id"].to_numpy(), kept["product_id"].to_numpy()
-    order = np.lexsort((_mix(basket, product, seed), basket, began))
-    began, basket = began[order], basket[order]
-    place = _places(basket)
+    table = pq.read_table(path, columns=_READ, filters=filters, use_threads=False)
+    raw = {name: table[name].to_numpy() for name in _READ}
+    kept = raw["quantity"] > 0
+    began = raw["transaction_timestamp"][kept].astype("datetime64[ms]").astype(np.int64)
+    order = np.lexsort((_mix(raw["basket_id"][kept], raw["product_id"][kept], seed), raw["basket_id"][kept], began))
+    column = {name: values[kept][order] for name, values in raw.items()}
+    place = _places(column["basket_id"])
     lines = pd.DataFrame(
         {
-            "basket": basket,
-            "household": kept["household_id"].to_numpy()[order],
-            "product": product[order],
-            "quantity": kept["quantity"].to_numpy()[order],
+            "basket": column["basket_id"],
+            "household": column["household_id"],
+            "product": column["product_id"],
+            "quantity": column["quantity"],
             # Fuel is counted in thousandths of a gallon: two decimals would make it free.
-            "price": np.round(kept["sales_value"].to_numpy()[order] / kept["quantity"].to_numpy()[order], 4),
-            "occurred_ms": began + 1000 * place,
+            "price": np.round(column["sales_value"] / column["quantity"], 4),
+            "occurred_ms": began[order] + 1000 * place,
             "place": place,
-            "week": kept["week"].to_numpy()[order],
+            "week": column["week"],
         }
     )
     by_time = np.lexsort((lines["place"], lines["basket"], lines["occurred_ms"]))
-    return Journey(lines.iloc[by_time].reset_index(drop=True), len(raw) - len(kept))
+    return Journey(lines.iloc[by_time].reset_index(drop=True), int((~kept).sum()))
 
 
 def _mix(basket: npt.NDArray[np.int64], product: npt.NDArray[np.int64], seed: int) -> npt.NDArray[np.uint64]:
@@ -151,39 +152,25 @@ def catalogue(lines: pd.DataFrame, folder: Path | None = None) -> list[Item]:
     ``attributes`` holds what the package knows: department, type, brand, size and maker.
     """
     prices = lines.groupby("product")["price"].median().round(2)
-    products = pq.read_table((folder or data_folder()) / "products.parquet", use_threads=False).to_pandas()
-    products = products.set_index("product_id").reindex(prices.index)
-    columns = ("department", "product_category", "product_type", "brand", "package_size", "manufacturer_id")
-    rows = zip(prices.index.tolist(), prices.tolist(), *(_values(products[name]) for name in columns), strict=True)
-    return [_item(*row) for row in rows]
+    table = pq.read_table((folder or data_folder()) / "products.parquet", columns=["product_id", *_DESCRIBED])
+    described = {row["product_id"]: row for row in table.to_pylist()}
+    return [_item(product, price, described.get(product, {})) for product, price in prices.items()]
 
 
-def _values(column: pd.Series) -> list[Any]:
-    values: list[Any] = column.astype(object).where(column.notna(), None).tolist()
-    return values
-
-
-def _item(
-    product: int,
-    price: float,
-    department: str | None,
-    category: str | None,
-    kind: str | None,
-    brand: str | None,
-    size: str | None,
-    maker: float | None,
-) -> Item:
+def _item(product: int, price: float, about: Mapping[str, Any]) -> Item:
+    department, category, kind = (plain(about.get(name)) for name in ("department", "product_category", "product_type"))
+    size, maker = size_of(about.get("package_size")), about.get("manufacturer_id")
     attributes = {
-        "department": plain(department),
-        "type": plain(kind),
-        "brand": brand or "",
-        "size": size_of(size),
-        "maker": "" if maker is None else str(int(maker)),
+        "department": department,
+        "type": kind,
+        "brand": about.get("brand") or "",
+        "size": size,
+        "maker": "" if maker is None else str(maker),
     }
     return Item(
         item_id=str(product),
-        title=title_of(plain(kind) or plain(category) or plain(department), brand, size_of(size), product),
-        category=plain(category) or plain(department) or "Other",
+        title=title_of(kind or category or department, about.get("brand"), size, product),
+        category=category or department or "Other",
         price=price if price >= 0.01 else None,
         repeatable=True,
         attributes={name: value for name, value in attributes.items() if value},

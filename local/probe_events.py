@@ -11,7 +11,7 @@ from contracts.events import Event, EventType, encode
 from contracts.lists import BasedOn
 from local.clients import MAX_EVENTS, Posted
 
-__all__ = ["Sender"]
+__all__ = ["Sender", "covering"]
 
 
 class Collector(Protocol):

@@ -90,9 +90,7 @@ def choose(
     """
     pool = variety_kinds(lines, kinds, known)
     if len(pool) < cases:
-        message = (
-            f"only {len(pool)} product types qualify; expected at least {cases}; is the model trained on the data?"
-        )
+        message = f"only {len(pool)} product types qualify; expected at least {cases}; is the model of this data?"
         raise TrainingError(message)
     draw = random.Random(seed)
     drawn = draw.sample(pool, cases)
