@@ -32,11 +32,6 @@ class RecordColumns:
     late: list[bool] = field(default_factory=list)
     action: list[bool] = field(default_factory=list)
 
-    def append(self, *row: object) -> None:
-        """Append one row; the values are in the order of the fields."""
-        for name, value in zip(self.__slots__, row, strict=True):
-            getattr(self, name).append(value)
-
 
 def parse_records(records: Iterable[bytes]) -> RecordColumns:
     """Parse and validate each record; a bad one becomes a row with a reason, it never raises.

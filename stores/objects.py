@@ -45,6 +45,16 @@ class Objects:
         except (ClientError, BotoCoreError) as exc:
             raise self._error(path, exc, "read") from exc
 
+    def etag(self, path: str) -> str | None:
+        """The object's entity tag, which changes with its content; ``None`` where there is no object."""
+        try:
+            return str(self._s3.head_object(Bucket=self.bucket, Key=path)["ETag"])
+        except (ClientError, BotoCoreError) as exc:
+            error = self._error(path, exc, "read")
+            if isinstance(error, NotFound):
+                return None
+            raise error from exc
+
     def put(self, path: str, data: bytes) -> None:
         """Write the object, whole or not at all."""
         try:

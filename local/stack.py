@@ -1,0 +1,147 @@
+"""The whole loop on one machine: the same parts as on AWS, with the emulator for Kinesis, S3 and DynamoDB alone."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from contracts.settings import ENVIRONMENT_VARIABLE, Settings, StreamingSettings, to_properties
+from deploy.fatjar import fat_jar
+from local import toolchain, valkey
+from local.flink import LOW_LATENCY, Cluster, Job
+from local.health import http_ok, tcp_open
+from local.paths import cache_dir, checkout
+from local.ports import LOOPBACK, free_port
+from local.supervisor import Service, Supervisor
+from stores.aws import client
+from stores.tables import Tables
+
+__all__ = ["Stack"]
+
+SHARDS: Final = 2
+CREDENTIALS: Final = {
+    "AWS_ACCESS_KEY_ID": "local",
+    "AWS_SECRET_ACCESS_KEY": "local",
+    "AWS_DEFAULT_REGION": "eu-central-1",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+
+
+class Stack:
+    """Starts the parts in order and keeps them running; a context manager, so that nothing is left behind.
+
+    ``seconds`` holds how long each stage took. Every part reads the one settings file at ``properties``.
+    """
+
+    def __init__(self, say: Callable[[str], None] = print, data: Path | None = None) -> None:
+        self._say = say
+        self._exit = ExitStack()
+        self._data = data
+        self.seconds: dict[str, float] = {}
+
+    def __enter__(self) -> Self:
+        self.supervisor = self._exit.enter_context(Supervisor(self._data, say=self._say))
+        self.properties = self.supervisor.data / "application_properties.json"
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._exit.__exit__(kind, error, trace)
+
+    def stage(self, name: str, work: Callable[[], Any]) -> Any:
+        """Run a stage, say what it is and how long it took."""
+        self._say(f"  {name} …")
+        began = time.monotonic()
+        result = work()
+        self.seconds[name] = round(time.monotonic() - began, 1)
+        self._say(f"  {name}: {self.seconds[name]:.1f} s")
+        return result
+
+    def start_stores(self) -> None:
+        """The emulator with its bucket, stream and table, the Valkey cluster, and the settings file."""
+        port = free_port()
+        endpoint = f"http://{LOOPBACK}:{port}"
+        emulator = Service(
+            name="aws-emulator",
+            command=[sys.executable, "-m", "local.emulator", "--port", str(port)],
+            ready=tcp_open(port),
+        )
+        self.supervisor.start(emulator)
+        nodes = valkey.start(self.supervisor, nodes=2, first_port=7001)
+        given = Settings.from_properties({"liveshelf": {"aws.endpoint": endpoint, "redis.nodes": nodes}})
+        streaming = StreamingSettings(
+            # Nothing of the demo arrives late, so its S3 windows may close after one minute instead of fifteen.
+            window_delay_s=60,
+            snapshot_cache=str(self.supervisor.data / "snapshots"),
+        )
+        self.settings = replace(given, streaming=streaming)
+        self.properties.write_text(json.dumps(to_properties(self.settings), indent=2))
+        os.environ.update(self.environment)
+        client("s3", self.settings).create_bucket(
+            Bucket=self.settings.lake_bucket,
+            CreateBucketConfiguration={"LocationConstraint": self.settings.aws_region},
+        )
+        kinesis = client("kinesis", self.settings)
+        kinesis.create_stream(StreamName=self.settings.stream_name, ShardCount=SHARDS)
+        kinesis.get_waiter("stream_exists").wait(StreamName=self.settings.stream_name, WaiterConfig={"Delay": 1})
+        Tables.from_settings(self.settings).ensure()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What every part finds in its environment."""
+        return {ENVIRONMENT_VARIABLE: str(self.properties), **CREDENTIALS}
+
+    def start_delivery(self, interval_s: float = 10.0) -> None:
+        """The stand-in for Firehose: from the stream to the lake."""
+        command = [sys.executable, "-m", "local.delivery", "--data", str(self.supervisor.data / "delivery")]
+        self.supervisor.start(
+            Service(
+                name="delivery",
+                command=[*command, "--interval-seconds", str(interval_s)],
+                env=self.environment,
+                restart=True,
+                stop_seconds=20,
+            )
+        )
+
+    def start_flink(self) -> None:
+        """The Flink cluster with its dashboard."""
+        self._jars = toolchain.jars()
+        assert self.settings.aws_endpoint is not None
+        self.flink = Cluster(
+            self.supervisor,
+            java_home=toolchain.java_home(),
+            plugins=self._jars.flink_plugins,
+            s3_endpoint=self.settings.aws_endpoint,
+            env=self.environment,
+            options=LOW_LATENCY,
+        )
+        self.flink.start()
+
+    def submit(self) -> str:
+        """The streaming job; returns its id once Flink took it."""
+        jar = fat_jar(self._jars.flink_lib, cache_dir() / "fatjar")
+        job = Job(script=checkout() / "streaming" / "main.py", jarfile=jar, env=self.environment)
+        return self.flink.submit(job)
+
+    def start_serving(self, port: int | None = 8000) -> str:
+        """The HTTP service; returns its address."""
+        port = free_port(port)
+        url = f"http://{LOOPBACK}:{port}"
+        self.supervisor.start(
+            Service(
+                name="serving",
+                command=[sys.executable, "-m", "serving", "--port", str(port)],
+                env={**self.environment, "LIVESHELF_FLINK_URL": self.flink.rest.url},
+                ready=http_ok(f"{url}/readyz"),
+                restart=True,
+            )
+        )
+        return url

@@ -1,0 +1,1 @@
+"""The PyFlink job: live features and live recommendations from the behaviour stream."""

@@ -1,0 +1,80 @@
+"""The serving step: one vectorised function that joins live behaviour with the model and writes the result to Redis.
+
+Contract and trap: Flink finishes a Python bundle before it lets a checkpoint barrier pass, so the writes of a batch are
+done when the barrier goes by; nothing may be held over to the next call. After a failure a batch is written again:
+every write here merges or is absolute, so that does no harm.
+"""
+
+import sys
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+from pyflink.table import DataTypes
+from pyflink.table.udf import FunctionContext, ScalarFunction, udf
+
+from contracts.features import ITEM_FEATURES, USER_FEATURES, feature_columns
+from contracts.settings import Settings
+from stores.cluster import Cluster
+from stores.objects import Objects
+from streaming.batching import EventRow, rows_of
+from streaming.measures import Measures
+from streaming.models import Models
+
+__all__ = ["SERVE_ARGUMENTS", "serve_function"]
+
+SERVE_ARGUMENTS: Final = (
+    *EventRow._fields[:-2],
+    *feature_columns("item", ITEM_FEATURES),
+    *feature_columns("user", USER_FEATURES),
+)
+
+
+class Serve(ScalarFunction):  # type: ignore[misc]
+    """Writes features and live lists of a batch; returns what became of each event."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def open(self, context: FunctionContext) -> None:
+        """Connect, fetch the model and compile the kernel before the first event."""
+        _let_numba_find_print()
+        from streaming.shelf_writer import ShelfWriter
+
+        streaming = self._settings.streaming
+        self._models = Models(
+            Objects.from_settings(self._settings), Path(streaming.snapshot_cache), streaming.pointer_poll_s
+        )
+        measures = Measures(context.get_metric_group())
+        cluster = Cluster.from_settings(self._settings, attempts=6)
+        self._writer = ShelfWriter(cluster, self._models, streaming, measures, time.time_ns)
+        for shop in self._settings.shops:
+            self._models.current(shop)
+        self._models.start()
+        self._writer.warm_up()
+
+    def close(self) -> None:
+        """Stop following the model pointer."""
+        self._models.close()
+
+    def is_deterministic(self) -> bool:
+        """It writes: it must be called once a row, and never be folded or moved."""
+        return False
+
+    def eval(self, *columns: Any) -> pd.Series:
+        """One outcome a row, see :func:`streaming.batching.changes_of`."""
+        rows = rows_of({name: column.tolist() for name, column in zip(SERVE_ARGUMENTS, columns, strict=True)})
+        return pd.Series(self._writer.write(rows))
+
+
+def _let_numba_find_print() -> None:
+    """PyFlink's worker replaces ``print`` by a method that its module does not export; Numba looks it up there."""
+    module = sys.modules.get(print.__module__)
+    if module is not None and not hasattr(module, print.__name__):
+        setattr(module, print.__name__, print)
+
+
+def serve_function(settings: Settings) -> Any:
+    """The function as Flink takes it."""
+    return udf(Serve(settings), result_type=DataTypes.STRING(), func_type="pandas", deterministic=False)

@@ -1,0 +1,167 @@
+"""One batch to Redis in two round trips: read people and their batch lists, score, write everything with guards."""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from contracts.errors import StoreError
+from contracts.keys import alias_key, batch_key, item_key, trending_key, user_key
+from contracts.lists import RecommendationList, UserValue, decode_list, decode_user, encode_value
+from contracts.scoring import score_rows
+from contracts.settings import StreamingSettings
+from contracts.snapshot import Snapshot
+from stores.cluster import Cluster
+from stores.scripts import Command, compare_and_set, grow_buckets
+from streaming.batching import HORIZON_MS, Change, EventRow, Person, changes_of, revise
+from streaming.measures import Measures
+from streaming.models import Models
+from streaming.shelf_scoring import live_lists
+
+__all__ = ["ShelfWriter"]
+
+_TRENDING_TTL_S: Final = 2 * 3600
+_HISTORY_WITHOUT_MODEL: Final = 20
+_ROUNDS: Final = 8
+
+Who = tuple[str, str]
+
+
+class ShelfWriter:
+    """Applies batches of events to Redis. Raises :class:`StoreError` when Redis stays away: Flink then replays."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        models: Models,
+        settings: StreamingSettings,
+        measures: Measures,
+        now_ns: Callable[[], int],
+    ) -> None:
+        self._cluster = cluster
+        self._models = models
+        self._settings = settings
+        self._measures = measures
+        self._now_ns = now_ns
+
+    def warm_up(self) -> None:
+        """Compile the scoring kernel (or load it from its cache) so that no visitor waits for it."""
+        empty = (np.zeros(2, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32))
+        score_rows((np.zeros(1, np.int64), empty[1], empty[2]), empty, empty, 0.0, 1)
+
+    def write(self, rows: Sequence[EventRow]) -> list[str]:
+        """Apply a batch and return the outcome of each row."""
+        change = changes_of(rows)
+        others = self._item_commands(change)
+        pending = {who: person for who, person in change.people.items() if person.changed}
+        for _ in range(_ROUNDS):
+            pending = self._write_people(pending, others)
+            others = []
+            if not pending:
+                break
+            self._measures.count("conflicts", len(pending))
+        else:
+            message = f"{len(pending)} people were changed by others in each of {_ROUNDS} rounds; the batch is replayed"
+            raise StoreError(message)
+        self._note(rows, change)
+        return change.outcomes
+
+    def _write_people(self, people: dict[Who, Person], others: list[Command]) -> dict[Who, Person]:
+        """Read, revise, score and write people; return those that someone else changed in between."""
+        snapshots = {shop: self._models.current(shop) for shop, _ in people}
+        known, batch_lists, strangers = self._read(people, snapshots)
+        now_ns = self._now_ns()
+        revised = {
+            who: revise(known.get(who), person, strangers.get(who, []), self._keep(snapshots[who[0]]), now_ns // 1000)
+            for who, person in people.items()
+        }
+        scored = self._score(revised, batch_lists, snapshots, now_ns // 1_000_000)
+        commands = [
+            compare_and_set(
+                user_key(*who),
+                known[who].rev if who in known else None,
+                encode_value(scored[who]),
+                self._settings.user_ttl_s,
+            )
+            for who in people
+        ]
+        for (shop, subject), person in people.items():
+            others.extend(
+                ("SET", alias_key(shop, alias), subject.encode(), "EX", self._settings.user_ttl_s)
+                for alias in person.aliases
+            )
+        before = self._now_ns()
+        answers = self._cluster.execute([*commands, *others])
+        self._measures.set("redis_ms", (self._now_ns() - before) / 1e6)
+        return {who: person for (who, person), won in zip(people.items(), answers, strict=False) if not won}
+
+    def _read(
+        self, people: dict[Who, Person], snapshots: dict[str, Snapshot | None]
+    ) -> tuple[dict[Who, UserValue], dict[Who, RecommendationList], dict[Who, list[UserValue]]]:
+        """Stored values, batch lists of the model in use, and values of visitors who became known: one round trip."""
+        keys = [user_key(*who) for who in people]
+        listed = [(who, snapshot.version) for who in people if (snapshot := snapshots[who[0]]) is not None]
+        keys += [batch_key(who[0], version, who[1]) for who, version in listed]
+        aliased = [(who, alias) for who, person in people.items() for alias in person.aliases]
+        keys += [user_key(who[0], f"a.{alias}") for who, alias in aliased]
+        values = iter(self._cluster.get_many(keys))
+        known = {who: decode_user(value) for who in people if (value := next(values))}
+        batch_lists = {who: decode_list(value) for who, _ in listed if (value := next(values))}
+        strangers: dict[Who, list[UserValue]] = {}
+        for who, _ in aliased:
+            if value := next(values):
+                strangers.setdefault(who, []).append(decode_user(value))
+        return known, batch_lists, strangers
+
+    def _keep(self, snapshot: Snapshot | None) -> int:
+        return 2 * (snapshot.manifest.model.history if snapshot else _HISTORY_WITHOUT_MODEL)
+
+    def _score(
+        self,
+        people: dict[Who, UserValue],
+        batch_lists: dict[Who, RecommendationList],
+        snapshots: dict[str, Snapshot | None],
+        now_ms: int,
+    ) -> dict[Who, UserValue]:
+        """The values with fresh live lists; unchanged where the shop has no model yet (serving falls back)."""
+        before = self._now_ns()
+        scored = dict(people)
+        for shop, snapshot in snapshots.items():
+            members = [who for who, value in people.items() if who[0] == shop and value.actions]
+            if snapshot is None or not members:
+                continue
+            self._measures.set("model_trained_at_s", snapshot.manifest.trained_at.timestamp())
+            lists = live_lists(
+                snapshot,
+                [people[who].actions for who in members],
+                [batch_lists.get(who) for who in members],
+                self._settings.list_size,
+                now_ms,
+            )
+            for who, live in zip(members, lists, strict=True):
+                scored[who] = msgspec.structs.replace(people[who], live=live)
+        self._measures.set("scoring_us_per_list", (self._now_ns() - before) / 1e3 / max(1, len(people)))
+        return scored
+
+    def _item_commands(self, change: Change) -> list[Command]:
+        """Guarded bucket values of items, and the trend counts of a bucket (``ZADD GT`` keeps the larger)."""
+        oldest_s = (self._now_ns() // 1_000_000 - HORIZON_MS) // 1000
+        ttl = self._settings.item_ttl_s
+        commands: list[Command] = [
+            grow_buckets(item_key(shop, item), buckets, ttl, oldest_s) for (shop, item), buckets in change.items.items()
+        ]
+        for (shop, start), scores in change.trends.items():
+            key = trending_key(shop, start)
+            commands.append(("ZADD", key, "GT", *(part for item, score in scores.items() for part in (score, item))))
+            commands.append(("EXPIRE", key, _TRENDING_TTL_S))
+        return commands
+
+    def _note(self, rows: Sequence[EventRow], change: Change) -> None:
+        now_ms = self._now_ns() // 1_000_000
+        self._measures.count("counted", len(rows))
+        self._measures.count("late", change.outcomes.count("late"))
+        self._measures.count("lists_written", change.outcomes.count("scored"))
+        self._measures.set("batch_rows", len(rows))
+        fresh = (rows[p.newest_row].received_ms for p in change.people.values() if p.newest_row >= 0)
+        self._measures.fresh([now_ms - received for received in fresh])

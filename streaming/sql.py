@@ -1,0 +1,92 @@
+"""The job's SQL: de-duplication, running bucket values and event-time windows, written from the feature definitions."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from contracts.features import BUCKET_MS, ITEM_FEATURES, USER_FEATURES, BucketFeature, feature_columns
+
+__all__ = ["DISTINCT", "bucket_values", "distinct_events", "rejected_rows", "served_rows", "windows"]
+
+DISTINCT: Final = (
+    "shop_id, event_id, event_type, subject, anonymous_id, item_id, occurred_ms, received_ms, amount, late, action"
+)
+
+
+def distinct_events(parsed: str) -> str:
+    """The first of each ``event_id`` of a shop within the state's time to live, in arrival order.
+
+    This form (``ROW_NUMBER … ORDER BY proctime ASC = 1``) is planned as an append-only de-duplication that keeps one
+    flag a key.
+    """
+    return f"""
+        SELECT {DISTINCT}, rowtime, proctime FROM (
+            SELECT *, ROW_NUMBER() OVER (PARTITION BY shop_id, event_id ORDER BY proctime ASC) AS nth
+            FROM {parsed} WHERE reason = ''
+        ) WHERE nth = 1
+    """
+
+
+def bucket_values(events: str) -> str:
+    """Each event with the running absolute values of its item's and its person's 5-minute bucket.
+
+    The values of a bucket only grow, so whoever writes them keeps the larger and a replay does no harm. The chain ends
+    on the person's partition, so that one person's rows mostly meet in one subtask.
+    """
+    bucket = f"occurred_ms - MOD(occurred_ms, {BUCKET_MS}) AS bucket_ms"
+    items = _running("item", ITEM_FEATURES, "shop_id, item_id, bucket_ms")
+    users = _running("user", USER_FEATURES, "shop_id, subject, bucket_ms")
+    item_columns = ", ".join(feature_columns("item", ITEM_FEATURES))
+    return f"""
+        SELECT {DISTINCT}, bucket_ms, {item_columns}, {users} FROM (
+            SELECT {DISTINCT}, bucket_ms, proctime, {items} FROM (SELECT *, {bucket} FROM {events})
+        )
+    """
+
+
+def _running(prefix: str, features: Sequence[BucketFeature], key: str) -> str:
+    window = f"(PARTITION BY {key} ORDER BY proctime ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)"
+    names = feature_columns(prefix, features)
+    return ", ".join(f"SUM({f.expression}) OVER {window} AS {name}" for f, name in zip(features, names, strict=True))
+
+
+def windows(events: str, entity: str, column: str, features: Sequence[BucketFeature]) -> str:
+    """Rows of the Parquet features of one entity: one row an entity and closed 5-minute event-time window."""
+    sums = ", ".join(f"SUM({feature.expression}) AS `{feature.name}`" for feature in features)
+    names = ", ".join(f"`{feature.name}`" for feature in features)
+    partition = _partition("'features'", "window_start", entity=entity)
+    return f"""
+        SELECT {column} AS entity_id, window_start, window_end, {names}, {partition}
+        FROM (
+            SELECT shop_id, {column}, window_start, window_end, {sums}
+            FROM TABLE(TUMBLE(TABLE {events}, DESCRIPTOR(rowtime), INTERVAL '5' MINUTE))
+            WHERE NOT late AND {column} <> ''
+            GROUP BY shop_id, {column}, window_start, window_end
+        )
+    """
+
+
+def rejected_rows(parsed: str) -> str:
+    """Rejected records with the reason and where on the stream they are, for the dead-letter prefix."""
+    time = "TO_TIMESTAMP(FROM_UNIXTIME(arrived_ms / 1000))"
+    partition = _partition("'dead-letter'", time, "'_unknown'")
+    return f"""
+        SELECT reason, detail, shard_id, sequence_number, arrived_ms, data, {partition}
+        FROM {parsed} WHERE reason <> ''
+    """
+
+
+def served_rows(scored: str) -> str:
+    """One row an event the stream counted: what became of it and what was recommended."""
+    time = "TO_TIMESTAMP(FROM_UNIXTIME(received_ms / 1000))"
+    return f"""
+        SELECT event_id, subject, event_type, item_id, occurred_ms, received_ms, late, outcome,
+               {_partition("'served'", time)}
+        FROM {scored}
+    """
+
+
+def _partition(dataset: str, time: str, shop: str = "shop_id", entity: str | None = None) -> str:
+    below = f"'{entity}' AS entity, " if entity else ""
+    parts = {"year": "yyyy", "month": "MM", "day": "dd", "hour": "HH"}
+    times = ", ".join(f"DATE_FORMAT({time}, '{form}') AS `{name}`" for name, form in parts.items())
+    return f"{shop} AS shop, {dataset} AS dataset, {below}{times}"
