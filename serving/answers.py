@@ -54,7 +54,8 @@ class ErrorAnswer(msgspec.Struct):
 class EventResult(msgspec.Struct, omit_defaults=True):
     """One record's outcome.
 
-    `accepted` is on the stream; `rejected` must be changed; `failed` may be sent again as it is. `reason` is a rejection reason of the event contract, or the stream's error code.
+    `accepted` is on the stream; `rejected` must be changed; `failed` may be sent again as it is. `reason` is a
+    rejection reason of the event contract, or the stream's error code.
     """
 
     event_id: str | None

@@ -71,14 +71,18 @@ class Watcher:
             self._watches.discard(watch)
 
     async def run(self) -> None:
-        """Poll until cancelled; costs nothing while nobody watches."""
+        """Poll until cancelled; costs nothing while nobody watches. Redis going or coming back wakes all pages."""
+        was_ok = self._reader.redis_ok
         while True:
             if not self._watches:
                 self._any.clear()
                 self._heads.clear()
                 await self._any.wait()
-            with suppress(StoreError):  # the pages fall back by themselves at their next heartbeat
+            with suppress(StoreError):
                 await self.poll()
+            if was_ok != self._reader.redis_ok:
+                was_ok = not was_ok
+                self._notify_all()
             await asyncio.sleep(self._period_s)
 
     async def poll(self) -> None:
@@ -96,5 +100,8 @@ class Watcher:
     def close(self) -> None:
         """End all streams, so that the server can stop."""
         self.closing = True
+        self._notify_all()
+
+    def _notify_all(self) -> None:
         for watch in self._watches:
             watch.notify()
