@@ -22,7 +22,7 @@ class FlinkRest:
 
     def overview(self) -> dict[str, Any]:
         """Slots, task managers and job counts of the cluster."""
-        return self._ask("GET", "/overview")
+        return dict(self._ask("GET", "/overview"))
 
     def jobs(self) -> dict[str, str]:
         """Every job the cluster knows, with its state."""
@@ -30,7 +30,7 @@ class FlinkRest:
 
     def job(self, job: str) -> dict[str, Any]:
         """State, vertices and their tasks' states of one job."""
-        return self._ask("GET", f"/jobs/{job}")
+        return dict(self._ask("GET", f"/jobs/{job}"))
 
     def status(self, job: str) -> str:
         """``RUNNING``, ``RESTARTING``, ``FAILED``, … as Flink says it."""
@@ -60,7 +60,7 @@ class FlinkRest:
 
     def checkpoints(self, job: str) -> dict[str, Any]:
         """Counts, sizes and durations of checkpoints."""
-        return self._ask("GET", f"/jobs/{job}/checkpoints")
+        return dict(self._ask("GET", f"/jobs/{job}/checkpoints"))
 
     def exception(self, job: str) -> str:
         """The first lines of the newest failure, or an empty string."""
