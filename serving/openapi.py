@@ -74,12 +74,18 @@ def document(app: FastAPI) -> Callable[[], dict[str, Any]]:
 
     def build() -> dict[str, Any]:
         if not app.openapi_schema:
-            made = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+            made = get_openapi(
+                title=app.title,
+                version=app.version,
+                openapi_version="3.0.3",  # the newest that the bundled Swagger UI 4 draws
+                description=app.description,
+                routes=app.routes,
+            )
             _, components = msgspec.json.schema_components(_STRUCTS, ref_template=_TEMPLATE)
             schemas = made.setdefault("components", {}).setdefault("schemas", {})
             schemas.update(components)
             _drop_validation_errors(made)
-            app.openapi_schema = made
+            app.openapi_schema = _nullable(made)
         return app.openapi_schema
 
     return build
@@ -92,3 +98,27 @@ def _drop_validation_errors(made: dict[str, Any]) -> None:
             operation["responses"].pop("422", None)
     for name in ("HTTPValidationError", "ValidationError"):
         made["components"]["schemas"].pop(name, None)
+
+
+def _nullable(node: Any) -> Any:
+    """OpenAPI 3.0 has no type ``null`` and no ``const``.
+
+    >>> _nullable({"anyOf": [{"type": "string"}, {"type": "null"}]}), _nullable({"const": 1})
+    ({'type': 'string', 'nullable': True}, {'enum': [1]})
+    """
+    if isinstance(node, list):
+        return [_nullable(part) for part in node]
+    if not isinstance(node, dict):
+        return node
+    made = {name: _nullable(part) for name, part in node.items()}
+    if "const" in made:
+        made["enum"] = [made.pop("const")]
+    kinds = made.get("anyOf")
+    if isinstance(kinds, list) and {"type": "null"} in kinds:
+        others = [kind for kind in made.pop("anyOf") if kind != {"type": "null"}]
+        # A reference admits no neighbours in 3.0.
+        only = others[0] if len(others) == 1 and "$ref" not in others[0] else {"anyOf": others}
+        made = {**only, **made, "nullable": True}
+    if isinstance(made.get("enum"), list) and None in made["enum"]:
+        made["nullable"] = True
+    return made

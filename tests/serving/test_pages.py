@@ -43,7 +43,7 @@ def test_categories_sample_users_and_status_describe_the_shop(shop: Any) -> None
         ("/v1/items/nope/similar", 404, "unknown_item"),
         ("/v1/users/1/recommendations?n=0", 400, "bad_parameter"),
         ("/v1/users/1/recommendations?n=many", 400, "bad_parameter"),
-        ("/v1/users/%0A/recommendations", 400, "bad_id"),
+        ("/v1/users/%07/recommendations", 400, "bad_id"),
         (f"/v1/users/{'x' * 129}/recommendations", 400, "bad_id"),
         ("/v1/users/1/recommendations?shop=other", 404, "unknown_shop"),
         ("/v1/nothing", 404, "not_found"),
@@ -62,7 +62,7 @@ def test_the_openapi_document_resolves_and_names_every_route(shop: Any) -> None:
     references = set(re.findall(r"#/components/schemas/(\w+)", shop.http.get("/openapi.json").text))
     assert references <= set(schemas)
     assert {"Event", "Shelf", "EventsAnswer", "ErrorAnswer"} <= references
-    assert len(document["paths"]) == 18
+    assert len(document["paths"]) == 17
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             assert operation["summary"] and operation["responses"]["200"]["content"], (path, method)
