@@ -19,7 +19,7 @@ __all__ = ["create_app"]
 _log = logging.getLogger(__name__)
 _DESCRIPTION = (
     "Send what visitors do, read what to show them. "
-    'Every error is `{"error": {"code", "message"}}`; every read carries an `ETag`. '
+    'Every error is `{"error": {"code", "message"}}`; reads of the shop carry an `ETag`. '
     "Ids are opaque strings of 1 to 128 printable characters; times in answers are milliseconds since the epoch, UTC."
 )
 

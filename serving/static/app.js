@@ -10,7 +10,7 @@ const $ = (id) => document.getElementById(id);
 
 const session = uuid();
 const freshness = new Freshness(() => drawFreshness(
-  { last: $("fresh-last"), median: $("fresh-median"), note: $("fresh-note"), log: $("log") }, freshness));
+  { chip: $("fresh-chip"), last: $("fresh-last"), median: $("fresh-median"), note: $("fresh-note"), log: $("log") }, freshness));
 let visitor, stopFollowing = () => {}, shown = [], offset = 0, searching, profileTimer;
 
 // ---- the visitor

@@ -84,7 +84,8 @@ export function drawSource(node, shelf) {
   node.title = [store && `read from ${store}`, shelf.model_version && `model ${shelf.model_version}`].filter(Boolean).join(", ");
 }
 
-export function drawFreshness({ last, median, note, log }, freshness) {
+export function drawFreshness({ chip, last, median, note, log }, freshness) {
+  chip.textContent = freshness.last === undefined ? "" : `, in ${freshness.last} ms`;
   last.textContent = freshness.last ?? "–";
   median.textContent = freshness.median ?? "–";
   const { measured, missed } = freshness.counts;
