@@ -64,6 +64,10 @@ class Stack:
         self._say(f"  {name}: {self.seconds[name]:.1f} s")
         return result
 
+    def fetch_jars(self) -> None:
+        """The locked jars: from the cache, or fetched now."""
+        self.jars = toolchain.jars()
+
     def start_stores(self) -> None:
         """The emulator with its bucket, stream and table, the Valkey cluster, and the settings file."""
         port = free_port()
@@ -113,12 +117,11 @@ class Stack:
 
     def start_flink(self) -> None:
         """The Flink cluster with its dashboard."""
-        self._jars = toolchain.jars()
         assert self.settings.aws_endpoint is not None
         self.flink = Cluster(
             self.supervisor,
             java_home=toolchain.java_home(),
-            plugins=self._jars.flink_plugins,
+            plugins=self.jars.flink_plugins,
             s3_endpoint=self.settings.aws_endpoint,
             env=self.environment,
             options=LOW_LATENCY,
@@ -127,7 +130,7 @@ class Stack:
 
     def submit(self) -> str:
         """The streaming job; returns its id once Flink took it."""
-        jar = fat_jar(self._jars.flink_lib, cache_dir() / "fatjar")
+        jar = fat_jar(self.jars.flink_lib, cache_dir() / "fatjar")
         job = Job(script=checkout() / "streaming" / "main.py", jarfile=jar, env=self.environment)
         return self.flink.submit(job)
 

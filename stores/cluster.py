@@ -5,7 +5,7 @@ owner and sending one plain pipeline a node does the same work.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, cast
 
 import msgspec
@@ -88,6 +88,10 @@ class Cluster:
         pending = list(rows)
         for start in range(0, len(pending), 1000):
             self.execute([("SET", key, value, "EX", ttl) for key, value, ttl in pending[start : start + 1000]])
+
+    def scan(self, pattern: str) -> Iterator[bytes]:
+        """All keys that match, over all nodes; for checks and admin, not for serving (it walks the whole key space)."""
+        yield from self._client.scan_iter(match=pattern, count=1000)
 
     def compare_and_set(self, rows: Sequence[tuple[str, str | None, bytes, int]]) -> list[bool]:
         """Replace each user value whose revision still is the expected one, see :func:`stores.scripts.compare_and_set`.

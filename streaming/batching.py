@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 from contracts.features import ITEM_FEATURES, TREND_WEIGHTS
 from contracts.lists import Action, BasedOn, UserValue, merge_actions, next_rev, prune_buckets
 
-__all__ = ["HORIZON_MS", "Change", "EventRow", "Person", "changes_of", "larger", "revise", "rows_of"]
+__all__ = ["HORIZON_MS", "Change", "EventRow", "Person", "Served", "changes_of", "larger", "revise", "rows_of"]
 
 HORIZON_MS: Final = 24 * 60 * 60 * 1000
 
@@ -32,6 +32,18 @@ class EventRow(NamedTuple):
     bucket_ms: int
     item_values: tuple[float, ...]
     user_values: tuple[float, ...]
+
+
+class Served(NamedTuple):
+    """What became of an event: one row of the ``served`` log.
+
+    ``outcome`` is ``late`` (in no live feature), ``noted`` (nothing to learn of it), ``superseded`` (a newer event of
+    the same person in the same batch is scored for it) or ``scored``; then ``items`` is the list's head as a JSON array.
+    """
+
+    outcome: str
+    model_version: str | None = None
+    items: str | None = None
 
 
 @dataclass(slots=True)
@@ -60,11 +72,7 @@ class Change:
 
 
 def changes_of(rows: Sequence[EventRow]) -> Change:
-    """Group a batch.
-
-    A row's outcome is ``late`` (in no live feature), ``noted`` (nothing to learn of it), ``superseded`` (a newer row of
-    the same person in this batch is scored for it) or ``scored``.
-    """
+    """Group a batch; ``outcomes`` runs parallel to ``rows``, see :class:`Served`."""
     change = Change()
     newest: dict[tuple[str, str], BasedOn] = {}
     for at, row in enumerate(rows):

@@ -36,7 +36,7 @@ def build(tables: StreamTableEnvironment, settings: Settings) -> StatementSet:
     tables.create_temporary_view("bucketed", tables.sql_query(sql.bucket_values("events")))
     tables.create_temporary_system_function("serve", serve_function(settings))
     arguments = ", ".join(SERVE_ARGUMENTS)
-    tables.create_temporary_view("scored", tables.sql_query(f"SELECT *, serve({arguments}) AS outcome FROM bucketed"))
+    tables.create_temporary_view("scored", tables.sql_query(f"SELECT *, serve({arguments}) AS served FROM bucketed"))
     statements = tables.create_statement_set()
     statements.add_insert_sql(f"INSERT INTO served {sql.served_rows('scored')}")
     statements.add_insert_sql(f"INSERT INTO dead_letter {sql.rejected_rows('parsed')}")

@@ -18,7 +18,7 @@ from contracts.features import ITEM_FEATURES, USER_FEATURES, feature_columns
 from contracts.settings import Settings
 from stores.cluster import Cluster
 from stores.objects import Objects
-from streaming.batching import EventRow, rows_of
+from streaming.batching import EventRow, Served, rows_of
 from streaming.measures import Measures
 from streaming.models import Models
 
@@ -29,6 +29,9 @@ SERVE_ARGUMENTS: Final = (
     *feature_columns("item", ITEM_FEATURES),
     *feature_columns("user", USER_FEATURES),
 )
+
+
+_SERVED: Final = DataTypes.ROW([DataTypes.FIELD(name, DataTypes.STRING()) for name in Served._fields])
 
 
 class Serve(ScalarFunction):  # type: ignore[misc]
@@ -62,10 +65,10 @@ class Serve(ScalarFunction):  # type: ignore[misc]
         """It writes: it must be called once a row, and never be folded or moved."""
         return False
 
-    def eval(self, *columns: Any) -> pd.Series:
-        """One outcome a row, see :func:`streaming.batching.changes_of`."""
+    def eval(self, *columns: Any) -> pd.DataFrame:
+        """One row a row: what became of the event and, where a list was written for it, which."""
         rows = rows_of({name: column.tolist() for name, column in zip(SERVE_ARGUMENTS, columns, strict=True)})
-        return pd.Series(self._writer.write(rows))
+        return pd.DataFrame(self._writer.write(rows), columns=list(Served._fields))
 
 
 def _let_numba_find_print() -> None:
@@ -77,4 +80,4 @@ def _let_numba_find_print() -> None:
 
 def serve_function(settings: Settings) -> Any:
     """The function as Flink takes it."""
-    return udf(Serve(settings), result_type=DataTypes.STRING(), func_type="pandas", deterministic=False)
+    return udf(Serve(settings), result_type=_SERVED, func_type="pandas", deterministic=False)

@@ -14,7 +14,7 @@ from contracts.settings import StreamingSettings
 from contracts.snapshot import Snapshot
 from stores.cluster import Cluster
 from stores.scripts import Command, compare_and_set, grow_buckets
-from streaming.batching import HORIZON_MS, Change, EventRow, Person, changes_of, revise
+from streaming.batching import HORIZON_MS, Change, EventRow, Person, Served, changes_of, revise
 from streaming.measures import Measures
 from streaming.models import Models
 from streaming.shelf_scoring import live_lists
@@ -24,6 +24,7 @@ __all__ = ["ShelfWriter"]
 _TRENDING_TTL_S: Final = 2 * 3600
 _HISTORY_WITHOUT_MODEL: Final = 20
 _ROUNDS: Final = 8
+_LOGGED: Final = 20  # items of a list that the served log keeps
 
 Who = tuple[str, str]
 
@@ -50,13 +51,15 @@ class ShelfWriter:
         empty = (np.zeros(2, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32))
         score_rows((np.zeros(1, np.int64), empty[1], empty[2]), empty, empty, 0.0, 1)
 
-    def write(self, rows: Sequence[EventRow]) -> list[str]:
-        """Apply a batch and return the outcome of each row."""
+    def write(self, rows: Sequence[EventRow]) -> list[Served]:
+        """Apply a batch and say what became of each row."""
         change = changes_of(rows)
         others = self._item_commands(change)
         pending = {who: person for who, person in change.people.items() if person.changed}
+        values: dict[Who, UserValue] = {}
         for _ in range(_ROUNDS):
-            pending = self._write_people(pending, others)
+            written, pending = self._write_people(pending, others)
+            values.update(written)
             others = []
             if not pending:
                 break
@@ -65,10 +68,20 @@ class ShelfWriter:
             message = f"{len(pending)} people were changed by others in each of {_ROUNDS} rounds; the batch is replayed"
             raise StoreError(message)
         self._note(rows, change)
-        return change.outcomes
+        return self._served(change, values)
 
-    def _write_people(self, people: dict[Who, Person], others: list[Command]) -> dict[Who, Person]:
-        """Read, revise, score and write people; return those that someone else changed in between."""
+    def _served(self, change: Change, values: dict[Who, UserValue]) -> list[Served]:
+        served = [Served(outcome) for outcome in change.outcomes]
+        for who, person in change.people.items():
+            if person.newest_row >= 0 and (live := values[who].live):
+                items = msgspec.json.encode(live.items[:_LOGGED]).decode()
+                served[person.newest_row] = Served("scored", live.model_version, items)
+        return served
+
+    def _write_people(
+        self, people: dict[Who, Person], others: list[Command]
+    ) -> tuple[dict[Who, UserValue], dict[Who, Person]]:
+        """Read, revise, score and write people; return the values, and those that someone else changed in between."""
         snapshots = {shop: self._models.current(shop) for shop, _ in people}
         known, batch_lists, strangers = self._read(people, snapshots)
         now_ns = self._now_ns()
@@ -94,7 +107,8 @@ class ShelfWriter:
         before = self._now_ns()
         answers = self._cluster.execute([*commands, *others])
         self._measures.set("redis_ms", (self._now_ns() - before) / 1e6)
-        return {who: person for (who, person), won in zip(people.items(), answers, strict=False) if not won}
+        lost = {who: person for (who, person), won in zip(people.items(), answers, strict=False) if not won}
+        return scored, lost
 
     def _read(
         self, people: dict[Who, Person], snapshots: dict[str, Snapshot | None]

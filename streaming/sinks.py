@@ -35,6 +35,8 @@ _SERVED: Final = {
     "received_ms": "BIGINT",
     "late": "BOOLEAN",
     "outcome": "STRING",
+    "model_version": "STRING",
+    "items": "STRING",
 }
 
 

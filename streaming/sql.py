@@ -79,7 +79,8 @@ def served_rows(scored: str) -> str:
     """One row an event the stream counted: what became of it and what was recommended."""
     time = "TO_TIMESTAMP(FROM_UNIXTIME(received_ms / 1000))"
     return f"""
-        SELECT event_id, subject, event_type, item_id, occurred_ms, received_ms, late, outcome,
+        SELECT event_id, subject, event_type, item_id, occurred_ms, received_ms, late,
+               served.outcome, served.model_version, served.items,
                {_partition("'served'", time)}
         FROM {scored}
     """

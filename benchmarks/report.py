@@ -1,0 +1,41 @@
+"""The RESULT line that every measuring command prints last: one JSON object, comparable by a program."""
+
+import hashlib
+import json
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+__all__ = ["machine", "result_line"]
+
+
+def machine() -> dict[str, Any]:
+    """Cores, memory and the load average of the last minute, to be taken *before* measuring."""
+    memory = psutil.virtual_memory().total / 2**30
+    return {"cores": os.cpu_count(), "memory_gib": round(memory, 1), "load_before": round(os.getloadavg()[0], 2)}
+
+
+def result_line(figures: Mapping[str, Any], *, machine: Mapping[str, Any], settings: Any, repeats: int = 1) -> str:
+    """``RESULT`` and one JSON object: the figures with commit, machine, repeats and a digest of the settings.
+
+    >>> result_line({"lost": 0}, machine={"cores": 2}, settings={"a": 1}).startswith('RESULT {"commit":')
+    True
+    """
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:12]
+    about = {"commit": _commit(), "machine": dict(machine), "repeats": repeats, "settings_digest": digest}
+    return "RESULT " + json.dumps(about | dict(figures))
+
+
+def _commit() -> str:
+    """The checked-out commit, with ``+`` where files were changed since; ``unknown`` outside a checkout."""
+    here = Path(__file__).parent
+    try:
+        head = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=here, capture_output=True, text=True)
+        changed = subprocess.run(["git", "status", "--porcelain", "-uno"], cwd=here, capture_output=True, text=True)
+    except OSError:
+        return "unknown"
+    return head.stdout.strip() + ("+" if changed.stdout.strip() else "") if head.returncode == 0 else "unknown"

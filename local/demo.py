@@ -1,0 +1,72 @@
+"""``make demo``: the whole loop with a replay of held-out weeks as live traffic, until Ctrl-C."""
+
+import argparse
+import sys
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+
+from contracts.errors import LiveshelfError
+from local.clients import Api
+from local.loop import Loop
+from local.status import Status
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Start everything, print the addresses, then a status line until Ctrl-C or SIGTERM."""
+    given = _arguments(argv)
+    print(f"liveshelf demo, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC; Ctrl-C ends it and everything it started")
+    try:
+        with suppress(KeyboardInterrupt), Loop() as loop:
+            _run(loop, given)
+    except LiveshelfError as exc:
+        print(f"\nthe demo ended: {exc}", file=sys.stderr)
+        return 1
+    print("\nended; nothing is left running")
+    return 0
+
+
+def _run(loop: Loop, given: argparse.Namespace) -> None:
+    lines = loop.held_out(loop.parts.replay + loop.parts.test)
+    replay = loop.replay(lines, Api(loop.url), given.rate, duplicates=0.005, malformed=0.001, laps=None)
+    threading.Thread(target=replay.run, name="replay", daemon=True).start()
+    loop.await_first_live(f"u.{lines[0].household}")
+    _print_addresses(loop)
+    loop.trainer.every(given.retrain_minutes)
+    flink = loop.stack.flink
+    status = Status(flink.rest, lambda: flink.job_ids[-1])
+    while True:
+        loop.stack.supervisor.wait(given.status_seconds)
+        line = status.line(loop.trainer.versions[-1])
+        print(f"\r\033[K{line}" if sys.stdout.isatty() else line, end="" if sys.stdout.isatty() else "\n", flush=True)
+
+
+def _print_addresses(loop: Loop) -> None:
+    data = loop.stack.supervisor.data
+    print(
+        f"""
+first live recommendation after {loop.seconds["first_live"]:.0f} s
+
+  storefront       {loop.url}/
+  API              {loop.url}/docs
+  Flink dashboard  {loop.stack.flink.rest.url}/
+  logs             {data / "logs"}
+"""
+    )
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m local.demo", description=__doc__)
+    parser.add_argument("--rate", type=float, default=20.0, help="replayed events a second (default: %(default)s)")
+    parser.add_argument(
+        "--retrain-minutes", type=float, default=5.0, help="time between retrains (default: %(default)s)"
+    )
+    parser.add_argument("--status-seconds", type=float, default=2.0, help="time between status lines")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
