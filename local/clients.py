@@ -1,6 +1,7 @@
 """A small HTTP client of the collector and the shelf, over one kept connection: what the replay and the probes use."""
 
 import http.client
+import select
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -39,12 +40,21 @@ class Posted:
 
 
 class Api:
-    """One connection to the API at ``base_url`` (``http://host:port``); not to be shared between threads."""
+    """One connection to the API at ``base_url`` (``http://host:port``); not to be shared between threads.
+
+    A context manager; the connection opens when first used.
+    """
 
     def __init__(self, base_url: str, *, timeout_s: float = 10.0, attempts: int = 6) -> None:
         address = urlsplit(base_url)
         self._connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=timeout_s)
         self._attempts = attempts
+
+    def __enter__(self) -> "Api":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Close the connection; it opens again when used."""
@@ -113,13 +123,13 @@ class Api:
 
 
 def _closed(connection: socket.socket) -> bool:
-    """Whether the other side has hung up: then a request would be lost, and nobody could say whether it arrived."""
-    try:
-        return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
+    """Whether the other side has hung up: then a request would be lost, and nobody could say whether it arrived.
+
+    Nothing is expected between an answer and the next request, so whatever can be read there is the end.
+    """
+    poll = select.poll()
+    poll.register(connection, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _note(posted: Posted, pending: list[int], answer: EventsAnswer) -> list[int]:
