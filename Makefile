@@ -20,10 +20,10 @@ help: ## Print this help
 	/^[a-z][a-z-]*:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: setup ## Start the whole loop and keep it running (ARGS="..." is passed on)
-	@exec $(PY) -m local.demo $(ARGS)
+	@LIVESHELF_TIED=1 exec $(PY) -m local.demo $(ARGS)
 
 demo-check: setup ## The same loop, headless and bounded; ends with a RESULT line and an exit code
-	@exec $(PY) -m local.check $(ARGS)
+	@LIVESHELF_TIED=1 exec $(PY) -m local.check $(ARGS)
 
 ##@ Develop
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from contracts.errors import LocalStackError
 from local.flink_rest import FlinkRest
-from local.health import http_ok, wait_until
+from local.health import http_ok
 from local.ports import LOOPBACK, free_port
 from local.supervisor import Service, Supervisor
 
@@ -152,10 +152,12 @@ class Cluster:
     # --- inside -------------------------------------------------------------------------------------------------
 
     def _resubmit(self) -> None:
-        """After the JobManager's death: its memory held the job, the checkpoint folder holds the rest."""
+        """After the JobManager's death: its memory held the job, the checkpoint folder holds the rest.
+
+        Slots of the lost job may still be held for a moment; Flink itself waits for them, so this does not.
+        """
         if (job := self._job) is None:
             return
-        wait_until(self._all_slots_free, "the restarted JobManager", seconds=120)
         self.submit(job, from_savepoint=self.newest_checkpoint())
 
     def _has_slots(self) -> bool:
@@ -163,13 +165,6 @@ class Cluster:
             return bool(self.rest.overview()["slots-total"] > 0)
         except LocalStackError:
             return False
-
-    def _all_slots_free(self) -> bool:
-        try:
-            overview = self.rest.overview()
-        except LocalStackError:
-            return False
-        return bool(overview["slots-total"] > 0 and overview["slots-available"] == overview["slots-total"])
 
     def _run_command(self, job: Job, from_savepoint: Path | None) -> list[str | Path]:
         command: list[str | Path] = [pyflink_home() / "bin" / "flink", "run", "-d", "-py", job.script]
@@ -263,6 +258,7 @@ BASE_OPTIONS: Mapping[str, str] = {
     "heartbeat.interval": "3 s",
     "heartbeat.timeout": "20 s",
     "pekko.ask.timeout": "30 s",
+    "taskmanager.slot.timeout": "10 s",  # how long the slots of a job whose JobManager died stay taken
     "classloader.check-leaked-classloader": "false",  # AWS clients keep threads that trip it when a job ends
 }
 

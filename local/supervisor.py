@@ -5,7 +5,6 @@ parent dies; and the guardian, a process of its own, ends whatever still carries
 """
 
 import contextlib
-import ctypes
 import fcntl
 import json
 import os
@@ -22,7 +21,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Self
+from typing import Self, TextIO
 
 import psutil
 
@@ -30,13 +29,14 @@ from contracts.errors import LocalStackError
 from local.guardian import MARKER, sweep
 from local.health import tail, wait_until
 from local.paths import data_dir
+from local.processes import describe, end, end_with_parent, spawn
 
 __all__ = ["Service", "Supervisor", "stop_running"]
 
 Command = Sequence[str | Path]
+TIED = "LIVESHELF_TIED"  # set by make: the run ends when the process that started it does
+PATIENCE_SECONDS = 60
 CALM_SECONDS = 60.0  # a service that ran this long starts again with the shortest back-off
-PR_SET_PDEATHSIG = 1
-_LIBC = ctypes.PyDLL(None) if sys.platform == "linux" else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,14 +98,7 @@ class Supervisor:
 
     def __enter__(self) -> Self:
         (self.data / "logs").mkdir(parents=True, exist_ok=True)
-        self._lock = (self.data / "lock").open("a")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as exc:
-            self._lock.close()
-            owner = _recorded(self.data).get("pid", "unknown")
-            msg = f"{self.data} is in use by process {owner}. Stop it, or set LIVESHELF_DATA to another folder."
-            raise LocalStackError(msg) from exc
+        self._lock = self._take_folder()
         if (run := _recorded(self.data).get("run")) and (left := sweep(str(run))):
             self._say(f"ended {left} processes that an interrupted run had left behind")
         _record(self.data, {"run": self.run, "pid": os.getpid()})
@@ -118,6 +111,8 @@ class Supervisor:
         )
         assert self._guardian.stdout is not None
         self._guardian.stdout.readline()  # from here on it has left our process group and is watching
+        if os.environ.get(TIED):
+            end_with_parent(signal.SIGTERM)
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGHUP):
                 self._signals[number] = signal.signal(number, _raise_exit)
@@ -130,6 +125,7 @@ class Supervisor:
         for number in self._signals:
             signal.signal(number, signal.SIG_IGN)  # a second signal must not tear the stop; the guardian covers a kill
         self._closing.set()
+        _record(self.data, {"run": self.run, "pid": os.getpid(), "stopping": True})
         try:
             self._stop_all()
             sweep(self.run)
@@ -149,6 +145,27 @@ class Supervisor:
             for number, handler in self._signals.items():
                 signal.signal(number, handler)  # type: ignore[arg-type]
 
+    def _take_folder(self) -> TextIO:
+        """The folder's lock, which the system gives back whatever happens to us; waits for a run that is stopping."""
+        lock = (self.data / "lock").open("a")
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as exc:
+                owner = _recorded(self.data)
+                # No record: the owner is just beginning or has just ended; the next look will tell.
+                if (owner and not owner.get("stopping")) or time.monotonic() > deadline:
+                    lock.close()
+                    msg = (
+                        f"{self.data} is in use by process {owner.get('pid', 'unknown')}. "
+                        "Stop it, or set LIVESHELF_DATA to another folder."
+                    )
+                    raise LocalStackError(msg) from exc
+                time.sleep(0.1)
+            else:
+                return lock
+
     # --- what callers do ------------------------------------------------------------------------------------------
 
     def start(self, *services: Service) -> None:
@@ -164,7 +181,7 @@ class Supervisor:
         """Stop one service for good."""
         child = self._children[name]
         child.watched = False
-        _end(child.process, child.service.stop_seconds)
+        end(child.process, child.service.stop_seconds)
 
     def pid(self, name: str) -> int:
         """The process id a service has now."""
@@ -218,21 +235,11 @@ class Supervisor:
             raise LocalStackError(msg)
         log = self.log(service.name)
         command = service.command() if callable(service.command) else service.command
-        with log.open("ab" if before else "wb") as out:
-            try:
-                process = subprocess.Popen(
-                    [str(part) for part in command],
-                    stdin=subprocess.DEVNULL,
-                    stdout=out,
-                    stderr=subprocess.STDOUT,
-                    cwd=self.data,
-                    env={**os.environ, **service.env},
-                    start_new_session=True,  # Ctrl-C reaches us alone, and we stop them in order
-                    preexec_fn=_die_with_parent,
-                )
-            except OSError as exc:
-                msg = f"{service.name} could not be started: {exc}"
-                raise LocalStackError(msg) from exc
+        try:
+            process = spawn(command, log=log, append=before is not None, env=service.env)
+        except OSError as exc:
+            msg = f"{service.name} could not be started: {exc}"
+            raise LocalStackError(msg) from exc
         child = _Child(service, log, process, time.monotonic())
         if before:
             calm = child.since - before.since > CALM_SECONDS
@@ -244,7 +251,7 @@ class Supervisor:
     def _await_ready(self, child: _Child) -> None:
         def dead() -> str | None:
             code = child.process.poll()
-            return None if code is None else f"ended with {_describe(code)} before it was ready"
+            return None if code is None else f"ended with {describe(code)} before it was ready"
 
         service = child.service
         if service.ready is not None:
@@ -262,11 +269,11 @@ class Supervisor:
         if service.restart:
             self._revive(child, code)
         else:
-            self._fail(child, f"ended with {_describe(code)}")
+            self._fail(child, f"ended with {describe(code)}")
 
     def _revive(self, child: _Child, code: int) -> None:
         """Start again until ready, with growing pauses; a failure for good once that was tried too often."""
-        why = f"ended with {_describe(code)}"
+        why = f"ended with {describe(code)}"
         while child.quick_restarts < child.service.most_restarts:
             pause = min(10.0, 0.5 * 2**child.quick_restarts)
             self._say(f"{child.service.name} {why}; starting it again in {pause:g} s (log: {child.log})")
@@ -280,7 +287,7 @@ class Supervisor:
                 if self._closing.is_set():
                     return
                 why = f"was started again, but {exc}"
-                _end(child.process, 0)
+                end(child.process, 0)
                 continue
             self._say(f"{child.service.name} is back")
             self._recover(child)
@@ -303,38 +310,11 @@ class Supervisor:
     def _stop_all(self) -> None:
         """In reverse order of start, so that a client ends before what it talks to."""
         for child in reversed(list(self._children.values())):
-            _end(child.process, child.service.stop_seconds)
-
-
-def _end(process: subprocess.Popen[bytes], seconds: float) -> None:
-    """SIGTERM, then after the time given SIGKILL, to the process and all of its group."""
-    if process.poll() is None and seconds > 0:
-        with contextlib.suppress(OSError):
-            os.killpg(process.pid, signal.SIGTERM)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(seconds)
-    with contextlib.suppress(OSError):
-        os.killpg(process.pid, signal.SIGKILL)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(5)
-
-
-def _die_with_parent() -> None:
-    """Runs in the child between fork and exec, where nothing but this one call is safe."""
-    if _LIBC is not None:
-        _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+            end(child.process, child.service.stop_seconds)
 
 
 def _raise_exit(number: int, _: FrameType | None) -> None:
     raise SystemExit(128 + number)
-
-
-def _describe(code: int) -> str:
-    """
-    >>> _describe(-9), _describe(1)
-    ('signal SIGKILL', 'exit code 1')
-    """
-    return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
 
 def _record(data: Path, run: Mapping[str, object]) -> None:

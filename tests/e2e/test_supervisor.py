@@ -189,6 +189,27 @@ def test_a_running_stack_can_be_stopped_from_outside(parent, tmp_path):
     assert not stop_running(tmp_path)
 
 
+def test_a_tied_run_ends_with_the_process_that_started_it_and_the_next_start_waits_for_that(tmp_path):
+    command = ["bash", "-c", '"$@" & wait', "bash", sys.executable, "-c", PARENT, str(tmp_path), *DAEMON]
+    env = os.environ | {"LIVESHELF_TIED": "1"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env) as starter:
+        assert starter.stdout is not None
+        run = starter.stdout.readline().strip()
+        starter.kill()
+        starter.wait()
+        wait_until(lambda: "stopping" in recorded(tmp_path), "the stop", seconds=10)
+        with Supervisor(tmp_path, say=lambda _: None):
+            assert marked(run) == []
+
+
+def recorded(folder: Path) -> str:
+    """What the run file says now; an ended run has none, and had to stop for that."""
+    try:
+        return (folder / "run.json").read_text()
+    except FileNotFoundError:
+        return "stopping is over"
+
+
 def test_waiting_is_bounded(supervisor):
     began = time.monotonic()
     supervisor.wait(0.05)
