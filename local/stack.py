@@ -115,8 +115,8 @@ class Stack:
             )
         )
 
-    def start_flink(self) -> None:
-        """The Flink cluster with its dashboard."""
+    def start_flink(self, port: int | None = 8081) -> None:
+        """The Flink cluster with its dashboard, on ``port`` if that is free."""
         assert self.settings.aws_endpoint is not None
         self.flink = Cluster(
             self.supervisor,
@@ -125,6 +125,7 @@ class Stack:
             s3_endpoint=self.settings.aws_endpoint,
             env=self.environment,
             options=LOW_LATENCY,
+            port=port,
         )
         self.flink.start()
 

@@ -1,0 +1,102 @@
+"""Live lists against a snapshot whose best next items are known, and against the formula written out plainly."""
+
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+
+from contracts.lists import Action, RecommendationList
+from contracts.snapshot import Manifest, ModelSettings, Snapshot, write_snapshot
+from streaming.shelf_scoring import live_lists
+
+ITEMS = [f"I{i}" for i in range(40)]
+DAY = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def dense() -> np.ndarray:
+    matrix = np.random.default_rng(7).normal(0, 1, (40, 40)).astype(np.float32)
+    matrix[np.abs(matrix) < 0.8] = 0
+    return matrix
+
+
+@pytest.fixture(scope="module")
+def snapshot(dense: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
+    rows, columns = np.nonzero(dense)
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=40))])
+    manifest = Manifest(
+        shop_id="default",
+        version="v1",
+        parent=None,
+        trained_at=DAY,
+        window_start=DAY,
+        window_end=DAY,
+        model=ModelSettings(history=3, decay=2.0, blend=0.5, event_weights={"view": 1.0, "purchase": 3.0}),
+        training={},
+        feature_names=[],
+        coefficients=[],
+        metrics={},
+        rows={},
+    )
+    folder = tmp_path_factory.mktemp("snapshot") / "v1"
+    write_snapshot(folder, manifest, ITEMS, (indptr, columns, dense[rows, columns]), np.arange(40, 0, -1))
+    return Snapshot.open(folder)
+
+
+def history(*actions: tuple[str, str]) -> list[Action]:
+    return [Action(i, f"e{i}", kind, item) for i, (kind, item) in enumerate(actions)]
+
+
+def batch(items: list[str], scores: list[float]) -> RecommendationList:
+    return RecommendationList(
+        source="batch", model_version="v1", based_on=None, written_at=0, items=items, scores=scores
+    )
+
+
+def plain(dense: np.ndarray, actions: list[Action], extra: dict[str, float]) -> list[str]:
+    """The formula, one person and one candidate at a time."""
+    live = np.zeros(40)
+    for d, action in enumerate(reversed(actions[-3:])):
+        weight = {"view": 1.0, "purchase": 3.0}.get(action.event_type, 0.0)
+        live += np.exp(-d / 2.0) * weight * dense[ITEMS.index(action.item_id)]
+    score = live / np.abs(live).max()
+    for item, value in extra.items():
+        score[ITEMS.index(item)] += 0.5 * value / max(extra.values())
+    return [ITEMS[i] for i in np.argsort(-score, kind="stable") if score[i] > 0]
+
+
+def test_lists_equal_the_formula_written_out(snapshot: Snapshot, dense: np.ndarray) -> None:
+    people = [
+        history(("view", "I3")),
+        history(("view", "I1"), ("purchase", "I5"), ("view", "I9"), ("view", "I2")),
+        history(("purchase", "I30"), ("impression", "I4"), ("view", "I31")),
+    ]
+    extras: list[dict[str, float]] = [{}, {"I7": 4.0, "I8": 1.0}, {"I0": 2.0}]
+    lists = live_lists(
+        snapshot, people, [batch(list(e), list(e.values())) if e else None for e in extras], size=12, now_ms=5
+    )
+    for live, actions, extra in zip(lists, people, extras, strict=True):
+        expected = plain(dense, actions, extra)[:12]
+        assert live.items[: len(expected)] == expected
+        assert live.scores == sorted(live.scores, reverse=True)
+        assert live.based_on is not None
+        assert live.based_on.event_id == actions[-1].event_id
+
+
+def test_a_reason_names_the_action_with_the_largest_term(snapshot: Snapshot, dense: np.ndarray) -> None:
+    (live,) = live_lists(snapshot, [history(("view", "I3"), ("view", "I4"))], [None], size=5, now_ms=0)
+    for item, (reason,) in zip(live.items, live.reasons, strict=True):
+        terms = {"I4": dense[4, ITEMS.index(item)], "I3": np.exp(-0.5) * dense[3, ITEMS.index(item)]}
+        assert reason.item_id == max(terms, key=lambda name: terms[name])
+
+
+def test_an_item_unknown_to_the_model_falls_back_to_popular(snapshot: Snapshot) -> None:
+    (live,) = live_lists(snapshot, [history(("view", "unheard-of"))], [None], size=4, now_ms=0)
+    assert (live.source, live.items, live.reasons) == ("popular", ["I0", "I1", "I2", "I3"], [[], [], [], []])
+
+
+def test_people_in_one_batch_do_not_influence_each_other(snapshot: Snapshot) -> None:
+    people = [history(("view", f"I{i}"), ("purchase", f"I{(i * 7) % 40}")) for i in range(40)]
+    together = live_lists(snapshot, people, [None] * 40, size=10, now_ms=0)
+    alone = [live_lists(snapshot, [person], [None], size=10, now_ms=0)[0] for person in people]
+    assert together == alone
