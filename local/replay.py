@@ -1,11 +1,13 @@
 """Held-out weeks of the default data as live traffic, with injected faults and an exact account of what went out."""
 
 import argparse
+import sys
 import threading
 import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -13,7 +15,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from contracts.errors import StoreError
+from contracts.errors import LiveshelfError, StoreError
 from contracts.events import Event, encode, partition_key, to_ms
 from contracts.settings import load as load_settings
 from local import journey
@@ -258,30 +260,39 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Replay until the end or Ctrl-C, with a progress line every second."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Replay until the end or Ctrl-C, with a progress line every second; return the exit code."""
     given, parts = _arguments(argv), journey.split()
     lines = held_out(given.weeks or parts.replay + parts.test, datetime.now(UTC), seed=given.seed)[: given.limit]
-    replay = Replay(
-        lines,
-        Api(given.url),
-        Stream.from_settings(load_settings()),
-        rate=given.rate,
-        seed=given.seed,
-        duplicates=given.duplicates,
-        malformed=given.malformed,
-        laps=None if given.forever else 1,
-        original_times=given.original_times,
-    )
-    worker = threading.Thread(target=replay.run, name="replay")
-    worker.start()
     try:
-        while worker.is_alive():
-            worker.join(1.0)
+        raw = Stream.from_settings(load_settings())
+        with Api(given.url) as api, ThreadPoolExecutor(1) as pool:
+            replay = Replay(
+                lines,
+                api,
+                raw,
+                rate=given.rate,
+                seed=given.seed,
+                duplicates=given.duplicates,
+                malformed=given.malformed,
+                laps=None if given.forever else 1,
+                original_times=given.original_times,
+            )
+            _watch(replay, pool.submit(replay.run))
+    except LiveshelfError as exc:
+        print(f"\nreplay: {exc}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _watch(replay: Replay, running: Future[Account]) -> None:
+    try:
+        while not running.done():
+            wait([running], timeout=1.0)
             print(f"\r{_progress(replay)}", end="", flush=True)
     except KeyboardInterrupt:
         replay.stop()
-        worker.join()
+    running.result()
     print(f"\r{_progress(replay)}")
 
 
@@ -293,4 +304,4 @@ def _progress(replay: Replay) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
