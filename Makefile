@@ -11,6 +11,9 @@ DATA := $(or $(LIVESHELF_DATA),$(CACHE)/run)
 # The environment is rebuilt when a pinned version, the project file or the checkout's place changes, else left alone.
 READY := .venv/.ready-$(shell { cat requirements.txt requirements-uv.txt pyproject.toml; pwd; } | sha256sum | cut -c1-16)
 CHECKED := contracts stores streaming batch serving local deploy benchmarks
+# Examples in docstrings are tests; those of the two engines' packages load the engines, so they run with the rest.
+UNIT := $(wildcard contracts stores serving local deploy tests/unit)
+ENGINES := $(filter-out tests/unit/,$(wildcard streaming batch tests/*/))
 
 ##@ Use
 
@@ -31,15 +34,13 @@ setup: $(READY) ## Install what is missing: Python packages, Java, jars (a secon
 	@$(PY) -m local.toolchain
 
 test: setup ## Unit tests first (no JVM), then Flink, Spark, serving and end-to-end tests
-	@echo "test: unit tests, no JVM"; status=0; \
-	$(PY) -m pytest -q contracts tests/unit || status=$$?; \
-	others=$$(for part in tests/*/; do case $$part in tests/unit/ | */__pycache__/) ;; *) echo $$part ;; esac; done); \
-	if [ $$status -eq 0 ] && [ -n "$$others" ]; then \
-	  echo "test: against the real engines:" $$others; $(PY) -m pytest -q $$others || status=$$?; fi; \
+	@echo "test: unit tests and examples, no JVM"; status=0; $(PY) -m pytest -q $(UNIT) || status=$$?; \
+	if [ $$status -eq 0 ]; then \
+	  echo "test: against the real engines ($(ENGINES))"; $(PY) -m pytest -q $(ENGINES) || status=$$?; fi; \
 	if [ $$status -eq 0 ]; then echo "test: all passed"; else echo "test: FAILED (see above)"; fi; exit $$status
 
 test-unit: $(READY) ## Unit tests and doctests only (no JVM, seconds)
-	@$(PY) -m pytest -q contracts tests/unit $(ARGS)
+	@$(PY) -m pytest -q contracts stores local benchmarks tests/unit $(ARGS)
 
 lint: $(READY) ## Style, format and strict types, nothing changed
 	@echo "lint: ruff check"; $(PY) -m ruff check .

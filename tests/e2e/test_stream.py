@@ -149,12 +149,8 @@ def test_features_add_up_once_whatever_is_sent_twice_or_late(running: Running) -
     assert [sum(column) for column in zip(*value.buckets.values(), strict=True)] == [0.0, 1.0, 4.0, 20.0]
     assert [action.event_id for action in value.actions] == ["p0", "p1", "p2", "p3", "end"]
     item = running.redis.execute([("HGETALL", item_key("default", "I7"))])[0]
-    assert [sum(c) for c in zip(*([float(x) for x in v.split(b",")] for v in item.values()), strict=True)] == [
-        0,
-        0,
-        4,
-        20,
-    ]
+    values = [[float(part) for part in text.split(b",")] for text in item.values()]
+    assert [sum(column) for column in zip(*values, strict=True)] == [0.0, 0.0, 4.0, 20.0]
     bucket = max(int(start) for start in item)
     assert running.redis.execute([("ZSCORE", trending_key("default", bucket), "I7")])[0] is not None
 
