@@ -107,7 +107,7 @@ class Shelf(msgspec.Struct):
 
     `source` is the rung of the ladder: the stream's list, the list of the last training, what is bought now, what is
     popular, or `none`. `filters` names the promises kept: `stock` always, `purchases` where it was asked for and the
-    visitor's recent actions could be read.
+    visitor's recent actions could be read. A short trending list is filled up with popular items, scored 0.
     """
 
     user: str

@@ -1,10 +1,11 @@
 """The catalogue in memory: items by id, a simple search, categories. Pure; :mod:`serving.feed` keeps it fresh."""
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import islice
+from itertools import accumulate, chain, islice
 
 from contracts.items import Item
 
@@ -47,27 +48,53 @@ class Catalogue:
         return sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
 
     @cached_property
-    def _texts(self) -> dict[str, str]:
-        return {i: f"{item.title} {item.category} {item.item_id}".casefold() for i, item in self.items.items()}
+    def _ids_of(self) -> dict[str, list[str]]:
+        ids: dict[str, list[str]] = {}
+        for item in self.items.values():
+            ids.setdefault(item.category, []).append(item.item_id)
+        return ids
+
+    @cached_property
+    def _text(self) -> tuple[str, list[str], list[int]]:
+        """One line an item, all lines in one string: a single ``find`` passes over thousands of items at once."""
+        ids = list(self.items)
+        lines = [_line(item) for item in self.items.values()]
+        return "".join(lines), ids, list(accumulate(map(len, lines), initial=0))
 
     def search(
         self, query: str = "", category: str = "", *, first: Iterable[str] = (), offset: int = 0, limit: int = 24
     ) -> list[Item]:
         """Items that hold every word of ``query`` in title, category or id; the ids of ``first`` come first."""
-        return list(islice(self._matches(query.casefold().split(), category, first), offset, offset + limit))
+        words = sorted(query.casefold().split(), key=len, reverse=True)
+        return list(islice(self._matches(words, category, first), offset, offset + limit))
 
     def _matches(self, words: list[str], category: str, first: Iterable[str]) -> Iterator[Item]:
-        ahead = dict.fromkeys(i for i in first if i in self.items)
-        texts = self._texts if words else {}
-        for rest, ids in ((False, ahead), (True, self.items)):
-            for item_id in ids:
-                item = self.items[item_id]
-                if (
-                    not (rest and item_id in ahead)
-                    and (not category or item.category == category)
-                    and all(word in texts[item_id] for word in words)
-                ):
-                    yield item
+        ahead = [i for i in dict.fromkeys(first) if i in self.items]
+        if words:
+            named = (i for i in ahead if all(word in _line(self.items[i]) for word in words))
+            ids: Iterable[str] = chain(named, self._holding(words))
+        else:
+            ids = chain(ahead, self._ids_of.get(category, ()) if category else self.items)
+        seen: set[str] = set()
+        for item_id in ids:
+            if item_id not in seen and (not category or self.items[item_id].category == category):
+                seen.add(item_id)
+                yield self.items[item_id]
+
+    def _holding(self, words: list[str]) -> Iterator[str]:
+        """The ids whose line holds all ``words``, found by the first and checked for the others."""
+        text, ids, starts = self._text
+        at = text.find(words[0])
+        while at >= 0:
+            row = bisect_right(starts, at) - 1
+            begin, end = starts[row], starts[row + 1]
+            if all(text.find(word, begin, end) >= 0 for word in words[1:]):
+                yield ids[row]
+            at = text.find(words[0], end)
+
+
+def _line(item: Item) -> str:
+    return f"{item.title} {item.category} {item.item_id}\n".casefold()
 
 
 EMPTY = Catalogue()

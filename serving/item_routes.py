@@ -1,5 +1,7 @@
 """Routes about the catalogue: items, similar and trending ones, their live features."""
 
+import asyncio
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
@@ -80,7 +82,9 @@ async def items(
     catalogue = the.feed.catalogue(shop)
     popular = await the.reader.popular(shop)
     first = popular[0].items if popular else ()
-    found = catalogue.search(query, category, first=first, offset=offset, limit=limit + 1)
+    # In a thread: a search that matches half of a large catalogue must not hold up the shelves.
+    search = partial(catalogue.search, query, category, first=first, offset=offset, limit=limit + 1)
+    found = await asyncio.to_thread(search)
     described = [d for i in found[:limit] if (d := describe(i.item_id, catalogue))]
     return tagged_answer(request, answers.ItemsAnswer(described, more=len(found) > limit))
 

@@ -10,7 +10,7 @@ from contracts.lists import RecommendationList, UserValue, decode_user
 from serving.answers import Shelf, StoreName
 from serving.catalogue import Catalogue
 from serving.reader import Reader
-from serving.shelf import build_shelf, empty_shelf
+from serving.shelf import build_shelf, empty_shelf, filled
 
 __all__ = ["Ladder", "Visitor", "Wish"]
 
@@ -95,7 +95,8 @@ class Ladder:
             place = (shop, pointer.version, person.subject)
             if found := await self._reader.listed(batch_key(*place), batch_row(*place)):
                 yield found
-        if trending := await self._reader.trending(shop):
-            yield trending, "redis"
-        if found := await self._reader.popular(shop):
-            yield found
+        trending, popular = await self._reader.trending(shop), await self._reader.popular(shop)
+        if trending:
+            yield (filled(trending, popular[0]) if popular else trending), "redis"
+        if popular:
+            yield popular

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
+import msgspec
+
 from contracts.features import ITEM_FEATURES, USER_FEATURES, WINDOWS_MS, BucketFeature, window_sums
 from contracts.lists import Action, BasedOn, Reason, RecommendationList, UserValue
 from serving.answers import (
@@ -17,17 +19,30 @@ from serving.answers import (
 )
 from serving.catalogue import Catalogue
 
-__all__ = ["bought", "build_shelf", "describe", "empty_shelf", "item_windows", "profile", "ranked", "sum_trend"]
+__all__ = [
+    "bought",
+    "build_shelf",
+    "describe",
+    "empty_shelf",
+    "filled",
+    "item_windows",
+    "profile",
+    "ranked",
+    "sum_trend",
+]
 
 BATCH: Final = "*"
 """The item id of a reason that stands for the list of the last training."""
+
+FILLED: Final = 0.0
+"""The score of an item that is there only to fill a short list."""
 
 _STRENGTH: Final = {"view": 0, "click": 0, "add_to_cart": 1, "purchase": 2}
 _DID: Final = {"view": "viewed", "click": "viewed", "add_to_cart": "put in the cart", "purchase": "bought"}
 _OF_SOURCE: Final = {
     "live": "fits what you just did",
     "batch": "fits what you did before the last training",
-    "trending": "many people want it right now",
+    "trending": "wanted right now",
     "popular": "popular with all customers",
 }
 
@@ -108,7 +123,8 @@ def ranked(
         if did is not None:
             terms = ranking.reasons[place] if ranking.reasons else []
             row.because = [_because(term, did, catalogue) for term in terms]
-            row.reason = _sentence(row.because, ranking.source)
+            filler = ranking.source == "trending" and row.score == FILLED
+            row.reason = _sentence(row.because, "popular" if filler else ranking.source)
         rows.append(row)
     return rows
 
@@ -199,6 +215,15 @@ def _windows(
         window: dict(zip(names, window_sums(buckets, now_ms, length, len(names)), strict=True))
         for window, length in WINDOWS_MS.items()
     }
+
+
+def filled(ranking: RecommendationList, rest: RecommendationList) -> RecommendationList:
+    """``ranking`` with the items of ``rest`` behind it, scored 0: one click of one visitor makes no shelf."""
+    known = set(ranking.items)
+    more = [item_id for item_id in rest.items if item_id not in known]
+    return msgspec.structs.replace(
+        ranking, items=ranking.items + more, scores=ranking.scores + [FILLED] * len(more), reasons=[]
+    )
 
 
 def sum_trend(buckets: Iterable[Iterable[tuple[str, float]]], keep: int) -> list[tuple[str, float]]:

@@ -2,11 +2,11 @@
 
 export async function get(path, params = {}, signal) {
   const query = new URLSearchParams(params).toString();
-  return read(await fetch(query ? `${path}?${query}` : path, { signal }));
+  return read(await reach(query ? `${path}?${query}` : path, { signal }));
 }
 
 export async function postEvent(event) {
-  const answer = await fetch("/v1/events", {
+  const answer = await reach("/v1/events", {
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify(event),
@@ -17,6 +17,15 @@ export async function postEvent(event) {
   const result = body.results[0];
   if (result.status !== "accepted") throw new Error(`${result.status}: ${result.message ?? result.reason}`);
   return answeredAt;
+}
+
+async function reach(path, options) {
+  try {
+    return await fetch(path, options);
+  } catch (problem) {
+    if (problem.name === "AbortError") throw problem;
+    throw new Error("the shop does not answer", { cause: problem });
+  }
 }
 
 async function read(answer) {

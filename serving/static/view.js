@@ -4,7 +4,7 @@ const VERBS = { view: "viewed", click: "viewed", add_to_cart: "put in cart", pur
 const SOURCES = {
   live: ["live", "follows every click"],
   batch: ["last training", "from what you did before"],
-  trending: ["trending", "what many people want right now"],
+  trending: ["trending", "what is wanted right now, then what is popular"],
   popular: ["popular", "what most customers buy"],
 };
 

@@ -46,8 +46,9 @@ def test_an_unknown_visitor_gets_what_is_popular_then_what_is_trending(shop: Any
         until(lambda: shop.get("/v1/trending")["source"] == "trending", "the trending list")
         trending = shop.get("/v1/trending")
         assert [(i["item_id"], i["score"]) for i in trending["items"]] == [("i4", 5.0), ("i5", 4.0)]
-        shelf = shop.get("/v1/visitors/never-seen/recommendations")
-        assert (shelf["source"], ids(shelf)) == ("trending", ["i4", "i5"])
+        shelf = shop.get("/v1/visitors/never-seen/recommendations", explain=True)
+        assert (shelf["source"], ids(shelf)) == ("trending", ["i4", "i5", "i30", "i31", "milk"])
+        assert [i["reason"] for i in shelf["items"][1:3]] == ["wanted right now", "popular with all customers"]
     finally:
         shop.execute(*(("DEL", key) for key in (newest, older, expired)))
         until(lambda: shop.get("/v1/trending")["source"] == "popular", "the trending list's end")
