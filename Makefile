@@ -12,8 +12,8 @@ DATA := $(or $(LIVESHELF_DATA),$(CACHE)/run)
 READY := .venv/.ready-$(shell { cat requirements.txt requirements-uv.txt pyproject.toml; pwd; } | sha256sum | cut -c1-16)
 CHECKED := contracts stores streaming batch serving local deploy benchmarks
 # Examples in docstrings are tests; those of the two engines' packages load the engines, so they run with the rest.
-UNIT := $(wildcard contracts stores serving local deploy tests/unit)
-ENGINES := $(filter-out tests/unit/,$(wildcard streaming batch tests/*/))
+UNIT := $(wildcard contracts stores serving local deploy benchmarks tests/unit)
+ENGINES := $(filter-out tests/unit/ tests/__pycache__/,$(wildcard streaming batch tests/*/))
 
 ##@ Use
 
@@ -40,7 +40,7 @@ test: setup ## Unit tests first (no JVM), then Flink, Spark, serving and end-to-
 	if [ $$status -eq 0 ]; then echo "test: all passed"; else echo "test: FAILED (see above)"; fi; exit $$status
 
 test-unit: $(READY) ## Unit tests and doctests only (no JVM, seconds)
-	@$(PY) -m pytest -q contracts stores local benchmarks tests/unit $(ARGS)
+	@$(PY) -m pytest -q $(UNIT) $(ARGS)
 
 lint: $(READY) ## Style, format and strict types, nothing changed
 	@echo "lint: ruff check"; $(PY) -m ruff check .
