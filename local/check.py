@@ -2,9 +2,10 @@
 
 import argparse
 import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -59,9 +60,8 @@ class Check:
         lines = self._loop.held_out(self._loop.parts.replay)[: self._limit]
         replay = self._loop.replay(lines, Api(self._loop.url), self._rate, duplicates=0.01, malformed=0.005)
         self._say(f"  replay: {len(lines):,} events at {self._rate:g}/s, with duplicates and malformed records")
-        self._thread = threading.Thread(target=replay.run, name="replay", daemon=True)
-        self._thread.start()
         self._replay = replay
+        self._sending = ThreadPoolExecutor(1, thread_name_prefix="replay").submit(replay.run)
         self._loop.await_first_live(f"u.{lines[0].household}")
         return replay
 
@@ -93,8 +93,10 @@ class Check:
         return str(self.figures["model_versions"][-1])
 
     def _await_replay(self) -> None:
-        while self._thread.is_alive():
-            self._thread.join(10)
+        while True:
+            with suppress(TimeoutError):
+                self._sending.result(10)  # raises what ended the replay early
+                return
             self._say(f"    {self._replay.account.sent:,} of {self._replay.total:,} events sent")
 
     def _completion(self) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from contracts.settings import ENVIRONMENT_VARIABLE, Settings, StreamingSettings, to_properties
+from contracts.settings import ENVIRONMENT_VARIABLE, ServingSettings, Settings, StreamingSettings, to_properties
 from deploy.fatjar import fat_jar
 from local import toolchain, valkey
 from local.flink import LOW_LATENCY, Cluster, Job
@@ -85,7 +85,8 @@ class Stack:
             window_delay_s=60,
             snapshot_cache=str(self.supervisor.data / "snapshots"),
         )
-        self.settings = replace(given, streaming=streaming)
+        # All parts share this machine's cores: at AWS's 50 ms a busy core would look like an absent Redis.
+        self.settings = replace(given, streaming=streaming, serving=ServingSettings(redis_timeout_ms=400))
         self.properties.write_text(json.dumps(to_properties(self.settings), indent=2))
         os.environ.update(self.environment)
         client("s3", self.settings).create_bucket(
