@@ -1,0 +1,113 @@
+"""How a model is made: every number of the formulas, as one frozen value that travels in the manifest."""
+
+import hashlib
+from typing import Literal, Self
+
+import msgspec
+
+from contracts.errors import SettingsError
+from contracts.snapshot import ModelSettings
+
+__all__ = ["ListRecipe", "MomentRecipe", "Recipe", "SolveRecipe"]
+
+
+class MomentRecipe(msgspec.Struct, frozen=True, kw_only=True):
+    """What the day partitions depend on: changing any of these makes the stored moments of no use.
+
+    With X the unit × item indicator and len the distinct items of a unit, ``W_G = len^-gram_exponent`` and
+    ``W_C = len^-cross_exponent``. ``ordered`` keeps T, the sum over ordered pairs ``i`` before ``j`` of
+    ``exp(−(gap−1)/tau)`` (the reverse direction times ``both``); it is only worth its space where the order inside a
+    unit says something, so not for baskets. ``longest`` bounds a unit (the newest actions stay): a robot's session of
+    n items would bring n² pairs. ``late_days`` is how many days after an event its record may still arrive.
+    """
+
+    gram_exponent: float = 0.3
+    cross_exponent: float = 0.3
+    ordered: bool = False
+    tau: float = 2.0
+    both: float = 0.3
+    longest: int = 300
+    late_days: int = 1
+
+
+class SolveRecipe(msgspec.Struct, frozen=True, kw_only=True):
+    """From summed moments to B, in the signs of the formulas.
+
+    ``a`` weighs co-occurrence against order (T needs ``a`` < 1); ``l0 + l1·g_i`` is the ridge, with ``g_i = G_ii``
+    (``ridge_by="gram"``) or the number of units with the item (``"units"``); M = ``candidates`` by ``C_ij / (G_ii + l0)^selectivity``;
+    ``popularity`` is g of ``B[:, j] · n_j^(−g)``; K = ``keep`` entries a row. Items in fewer than ``min_units`` units stay out.
+    ``satiation`` sets the diagonal, see :func:`batch.solve.satiate`; 0 leaves it empty.
+    """
+
+    a: float = 1.0
+    l0: float = 20.0
+    l1: float = 0.5
+    ridge_by: Literal["gram", "units"] = "units"
+    selectivity: float = 0.5
+    candidates: int = 100
+    popularity: float = 0.0
+    keep: int = 60
+    min_units: int = 5
+    satiation: float = 3.0
+
+
+class ListRecipe(msgspec.Struct, frozen=True, kw_only=True):
+    """A person's batch list, see :func:`batch.lists.person_scores`.
+
+    ``repeat_half_life_d`` and ``taste_half_life_d`` are in days; ``taste`` weighs what B makes of the whole history
+    against the person's own repeats.
+    """
+
+    repeat_half_life_d: float = 60.0
+    taste_half_life_d: float = 60.0
+    taste: float = 0.1
+
+
+class Recipe(msgspec.Struct, frozen=True, kw_only=True):
+    """All of it. The defaults were chosen on weeks of the default data before its last four.
+
+    >>> Recipe().with_options(["solve.keep=20", "model.decay=5"]).solve.keep
+    20
+    """
+
+    moments: MomentRecipe = MomentRecipe()
+    solve: SolveRecipe = SolveRecipe()
+    lists: ListRecipe = ListRecipe()
+    model: ModelSettings = ModelSettings(history=20, decay=4.0, blend=1.0)
+
+    def with_options(self, options: list[str]) -> Self:
+        """A copy with ``group.name=value`` set; the value is JSON, or a bare word.
+
+        Raises:
+            SettingsError: the name is unknown or the value does not fit; the message lists the names of the group.
+        """
+        data = msgspec.to_builtins(self)
+        for option in options:
+            path, _, text = option.partition("=")
+            group, _, name = path.partition(".")
+            if group not in data or name not in data[group]:
+                known = ", ".join(f"{g}.{n}" for g in data for n in data[g])
+                message = f"option {option!r} names nothing; expected group.name=value with one of {known}"
+                raise SettingsError(message)
+            try:
+                data[group][name] = msgspec.json.decode(text.encode())
+            except msgspec.DecodeError:
+                data[group][name] = text
+        try:
+            return msgspec.convert(data, type(self))
+        except msgspec.ValidationError as exc:
+            message = f"options {options} do not make a recipe: {exc}"
+            raise SettingsError(message) from exc
+
+    def json(self) -> str:
+        """All values as indented JSON, with the names that :meth:`with_options` takes."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=2).decode()
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of all values; equal recipes have equal digests.
+
+        >>> Recipe().digest == Recipe().with_options([]).digest
+        True
+        """
+        return hashlib.sha256(msgspec.json.encode(self)).hexdigest()

@@ -1,0 +1,231 @@
+"""The model B from summed moments: one small ridge regression a target item, then the strongest entries of each row."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+from batch.moments import Pairs, Totals
+from batch.recipe import SolveRecipe
+
+__all__ = ["System", "Triples", "build_system", "keep_strongest", "satiate", "solve_targets"]
+
+Ints = npt.NDArray[np.int32]
+Longs = npt.NDArray[np.int64]
+Doubles = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.float32]
+Matrix = tuple[Longs, Ints, Floats]
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """The normal equations on one sparse pattern (symmetric, columns sorted within a row).
+
+    ``gram[p]`` is G at (j, i) and ``cross[p]`` is C at (i, j), where p lies in row j and column i: a row holds all that
+    its target needs. ``diagonal`` is G_ii, ``ridge`` what is added to it, ``units`` n_i.
+    """
+
+    indptr: Longs
+    cols: Ints
+    gram: Doubles
+    cross: Doubles
+    diagonal: Doubles
+    ridge: Doubles
+    units: Doubles
+
+    def __len__(self) -> int:
+        return len(self.diagonal)
+
+
+@dataclass(frozen=True, slots=True)
+class Triples:
+    """Entries of B: ``weights[k]`` at (``items[k]``, ``targets[k]``)."""
+
+    items: Ints
+    targets: Ints
+    weights: Doubles
+
+
+def build_system(totals: Totals, recipe: SolveRecipe) -> System:
+    """``G = a·gram + (1−a)·diag(sources)`` and ``C = a·cross + (1−a)·T``."""
+    pairs, a = totals.pairs, recipe.a
+    rows = np.repeat(np.arange(len(totals.items), dtype=np.int32), np.diff(pairs.indptr))
+    on_diagonal = np.flatnonzero(rows == pairs.cols)
+    gram = a * pairs.values[0]
+    gram[on_diagonal] += (1 - a) * totals.sources[rows[on_diagonal]]
+    cross = a * pairs.values[1]
+    if a < 1:
+        _add_order(pairs.indptr, pairs.cols, totals.order, 1 - a, cross)
+    diagonal = np.zeros(len(totals.items))
+    diagonal[rows[on_diagonal]] = gram[on_diagonal]
+    size = diagonal if recipe.ridge_by == "gram" else totals.units
+    ridge = recipe.l0 + recipe.l1 * size
+    return System(pairs.indptr, pairs.cols, gram, cross, diagonal, ridge, totals.units.astype(float))
+
+
+def _add_order(indptr: Longs, cols: Ints, order: Pairs, weight: float, cross: Doubles) -> None:
+    """Add T to C; T lives on a part of the pattern because two ordered items share a unit."""
+    count = len(indptr) - 1
+    keys = np.repeat(np.arange(count), np.diff(indptr)) * count + cols
+    source = np.repeat(np.arange(count), np.diff(order.indptr))
+    cross[np.searchsorted(keys, order.cols.astype(np.int64) * count + source)] += weight * order.values[0]
+
+
+def solve_targets(system: System, first: int, last: int, recipe: SolveRecipe) -> Triples:
+    """The columns ``first`` to ``last`` of B (last excluded), before :func:`keep_strongest`.
+
+    For a target j: S = the M items with the largest ``C_ij / (G_ii + l0)^selectivity``, j itself left out; then
+
+        b = (G_SS + diag(l0 + l1·g))⁻¹ C_Sj,    B[S, j] = b · n_j^(−popularity)
+
+    j is no candidate of its own, because within a unit an item always predicts itself (C_jj says nothing but that it
+    occurred), and would take the weight of the others; that a person buys it again is in the person's batch list.
+    Where M is at least the number of co-occurring items this is the exact ridge solution with a zero diagonal (EASE,
+    Steck 2019).
+    """
+    targets = last - first
+    found = np.zeros(targets, np.int64)
+    items = np.zeros((targets, recipe.candidates), np.int32)
+    weights = np.zeros((targets, recipe.candidates))
+    preference = (system.diagonal + recipe.l0) ** -recipe.selectivity
+    arrays = (system.indptr, system.cols, system.gram, system.cross, system.diagonal, system.ridge)
+    _solve(*arrays, preference, first, found, items, weights)
+    weights *= np.maximum(system.units[first:last, None], 1.0) ** -recipe.popularity
+    filled = np.arange(recipe.candidates) < found[:, None]
+    return Triples(items[filled], np.repeat(np.arange(first, last, dtype=np.int32), found), weights[filled])
+
+
+def keep_strongest(triples: Triples, count: int, keep: int) -> Matrix:
+    """B as CSR with at most ``keep`` entries a row, by absolute weight (negative ones stay), sorted by column.
+
+    >>> entries = Triples(np.array([0, 0, 0], np.int32), np.array([2, 1, 0], np.int32), np.array([-3., 1., 2.]))
+    >>> [part.tolist() for part in keep_strongest(entries, count=2, keep=2)]
+    [[0, 2, 2], [0, 2], [2.0, -3.0]]
+    """
+    order = np.lexsort((triples.targets, -np.abs(triples.weights), triples.items))
+    item = triples.items[order]
+    starts = np.searchsorted(item, np.arange(count))
+    kept = order[np.arange(len(item)) - starts[item] < keep]
+    kept = kept[np.lexsort((triples.targets[kept], triples.items[kept]))]
+    indptr = np.searchsorted(triples.items[kept], np.arange(count + 1)).astype(np.int64)
+    return indptr, triples.targets[kept], triples.weights[kept].astype(np.float32)
+
+
+def satiate(matrix: Matrix, strength: float) -> Matrix:
+    """Set the diagonal of B to ``−strength ×`` the median over items of an item's largest weight.
+
+    An item just acted on is not the next one wanted: within a visit it sinks below what B recommends, and it comes back
+    from the person's batch list as the action moves down the history. Without this the batch list's repeats fill the
+    shelf with what already lies in the basket.
+
+    >>> B = (np.array([0, 1, 2]), np.array([1, 0], np.int32), np.array([.5, .5], np.float32))
+    >>> [part.tolist() for part in satiate(B, 2.0)]
+    [[0, 2, 4], [0, 1, 0, 1], [-1.0, 0.5, 0.5, -1.0]]
+    """
+    indptr, cols, data = matrix
+    count = len(indptr) - 1
+    if strength == 0 or not len(data):
+        return matrix
+    filled = np.flatnonzero(np.diff(indptr))
+    largest = np.maximum.reduceat(np.abs(data), indptr[filled])
+    rows = np.concatenate([np.repeat(np.arange(count), np.diff(indptr)), np.arange(count)])
+    cols = np.concatenate([cols, np.arange(count, dtype=np.int32)])
+    data = np.concatenate([data, np.full(count, -strength * np.median(largest), np.float32)])
+    order = np.lexsort((cols, rows))
+    return indptr + np.arange(count + 1), cols[order], data[order]
+
+
+@numba.njit(cache=True, nogil=True)
+def _choose(cols: Any, cross: Any, preference: Any, target: int, most: int, out: Any) -> int:
+    """The best candidates of a target into ``out``, by rising index; returns how many."""
+    scores = np.empty(len(cols))
+    for at in range(len(cols)):
+        i = cols[at]
+        scores[at] = cross[at] * preference[i] if i != target else -1.0
+    floor = 0.0
+    if len(cols) > most:
+        floor = np.partition(scores, len(cols) - most)[len(cols) - most]
+    count = 0
+    for at in range(len(cols)):  # above the cut first: ties at the cut must not push a better one out
+        if scores[at] > floor and scores[at] > 0:
+            out[count] = at
+            count += 1
+    if floor > 0:
+        for at in range(len(cols)):
+            if scores[at] == floor and count < most:
+                out[count] = at
+                count += 1
+        out[:count].sort()
+    return count
+
+
+@numba.njit(cache=True, nogil=True)
+def _find(cols: Any, low: int, high: int, wanted: int) -> int:
+    """First place in ``cols[low:high]`` (sorted) that is not below ``wanted``."""
+    while low < high:
+        middle = (low + high) >> 1
+        if cols[middle] < wanted:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)
+def _cholesky_solve(matrix: Any, rhs: Any, size: int) -> None:
+    """Solve ``matrix · x = rhs`` in place from the lower triangle; the ridge keeps it positive definite."""
+    for i in range(size):
+        for j in range(i + 1):
+            total = matrix[i, j]
+            for k in range(j):
+                total -= matrix[i, k] * matrix[j, k]
+            if i == j:
+                matrix[i, i] = np.sqrt(total)
+            else:
+                matrix[i, j] = total / matrix[j, j]
+    for i in range(size):
+        total = rhs[i]
+        for k in range(i):
+            total -= matrix[i, k] * rhs[k]
+        rhs[i] = total / matrix[i, i]
+    for i in range(size - 1, -1, -1):
+        rhs[i] /= matrix[i, i]
+        for k in range(i):
+            rhs[k] -= matrix[i, k] * rhs[i]
+
+
+@numba.njit(cache=True, nogil=True)
+def _solve(
+    indptr: Any,
+    cols: Any,
+    gram: Any,
+    cross: Any,
+    diagonal: Any,
+    ridge: Any,
+    preference: Any,
+    first: int,
+    found: Any,
+    items: Any,
+    weights: Any,
+) -> None:
+    most = items.shape[1]
+    matrix = np.zeros((most, most))
+    chosen = np.zeros(most, np.int64)
+    for t in range(len(found)):
+        target = first + t
+        begin, end = indptr[target], indptr[target + 1]
+        size = _choose(cols[begin:end], cross[begin:end], preference, target, most, chosen)
+        for s in range(size):
+            items[t, s] = cols[begin + chosen[s]]
+            weights[t, s] = cross[begin + chosen[s]]
+        for s in range(size):
+            i = items[t, s]
+            at, stop = indptr[i], indptr[i + 1]
+            for r in range(s):
+                at = _find(cols, at, stop, items[t, r])
+                matrix[s, r] = gram[at] if at < stop and cols[at] == items[t, r] else 0.0
+            matrix[s, s] = diagonal[i] + ridge[i]
+        _cholesky_solve(matrix, weights[t], size)
+        found[t] = size
