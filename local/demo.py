@@ -64,7 +64,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--retrain-minutes", type=float, default=5.0, help="time between retrains (default: %(default)s)"
     )
-    parser.add_argument("--status-seconds", type=float, default=2.0, help="time between status lines")
+    parser.add_argument("--status-seconds", type=float, default=5.0, help="time between status lines")
     return parser.parse_args(argv)
 
 
