@@ -132,6 +132,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the check; exit code 0 only if every promise held."""
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a log shows each line as it comes
     given, before = _arguments(argv), machine()
     print(f"demo-check, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC: the whole loop on this machine, about 8 minutes")
     try:

@@ -17,6 +17,7 @@ __all__ = ["main"]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Start everything, print the addresses, then a status line until Ctrl-C or SIGTERM."""
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a log shows each line as it comes
     given = _arguments(argv)
     print(f"liveshelf demo, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC; Ctrl-C ends it and everything it started")
     try:
