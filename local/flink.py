@@ -145,7 +145,11 @@ class Cluster:
         return newest_checkpoint(self.home / "checkpoints")
 
     def stop_job(self, job: str, *, drain: bool = True) -> str:
-        """Stop a job for good, with a savepoint in this run's folder whose path is returned."""
+        """Stop a job for good, with a savepoint in this run's folder whose path is returned.
+
+        Flink refuses a savepoint while a task is still being deployed, so that is waited for.
+        """
+        wait_until(lambda: self.rest.running(job), f"job {job}", seconds=60)
         self._job = None
         return self.rest.stop(job, (self.home / "savepoints").as_uri(), drain=drain)
 
