@@ -17,7 +17,7 @@ from pathlib import Path
 
 from contracts.errors import LocalStackError
 from local.flink_rest import FlinkRest
-from local.health import http_ok
+from local.health import http_ok, wait_until
 from local.ports import LOOPBACK, free_port
 from local.supervisor import Service, Supervisor
 
