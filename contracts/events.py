@@ -37,12 +37,12 @@ LATE_MS: Final = 10 * 60 * 1000
 
 REASONS: Final = {
     "too_large": f"the record is over {MAX_BYTES} bytes",
-    "not_json": "the record is not one JSON object in UTF-8",
+    "not_json": "the record is not one JSON object in UTF-8, on one line",
     "missing_field": "a required field is absent",
     "bad_field": "a field has the wrong type or range",
     "unknown_type": f"event_type is none of {', '.join(EVENT_TYPES)}",
     "bad_id": "an id is empty, over 128 characters, or not printable; or a shop_id is not a-z0-9_-",
-    "bad_time": "a time is not RFC 3339 with an offset",
+    "bad_time": "a time is not RFC 3339 with an offset, or before 1970, or after 9999",
     "future": f"occurred_at is more than {FUTURE_MS // 60_000} min after received_at",
 }
 
@@ -112,6 +112,8 @@ def to_ms(time: datetime) -> int:
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST = datetime(9999, 12, 31, tzinfo=UTC)
+"""Engines hold no time after the year 9999: Flink would turn it into NULL, which ends a job that expects a time."""
 
 
 def is_late(occurred_ms: int, received_ms: int) -> bool:
@@ -143,14 +145,21 @@ def parse(record: bytes, *, require_received: bool = True) -> Event:
         raise InvalidEvent(reason=_reason_of(str(exc)), detail=str(exc)) from exc
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise InvalidEvent(reason="not_json", detail=str(exc)) from exc
+    if (b"\n" in record or b"\r" in record) and len(record.strip().splitlines()) > 1:
+        detail = "a line break between fields; expected one line, because the lake holds a record a line"
+        raise InvalidEvent(reason="not_json", detail=detail)
     _check_ids(event)
     if event.received_at is None:
         if require_received:
             detail = "received_at is absent; producers that bypass the collector must stamp it"
             raise InvalidEvent(reason="missing_field", detail=detail)
+    elif event.received_at > _LAST:
+        raise InvalidEvent(reason="bad_time", detail=f"received_at is {event.received_at.isoformat()}; after 9999")
     elif event.occurred_at > event.received_at and event.occurred_ms - event.received_ms > FUTURE_MS:
         detail = f"occurred_at {event.occurred_at.isoformat()}, received_at {event.received_at.isoformat()}"
         raise InvalidEvent(reason="future", detail=detail)
+    if event.occurred_at < _EPOCH:
+        raise InvalidEvent(reason="bad_time", detail=f"occurred_at is {event.occurred_at.isoformat()}; before 1970")
     return event
 
 
@@ -204,7 +213,7 @@ def stamp(event: Event, now: datetime) -> Event:
 
 
 def encode(event: Event) -> bytes:
-    """The JSON bytes of ``event``, times in UTC to the millisecond; :func:`parse` of it gives the event back.
+    """The JSON bytes of ``event``, times as they are held; :func:`parse` of it gives the event back.
 
     >>> at = datetime(2026, 1, 1, tzinfo=UTC)
     >>> e = Event(event_id="e1", event_type="view", user_id="7", item_id="A", occurred_at=at)

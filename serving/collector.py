@@ -91,7 +91,7 @@ def admit(events: Sequence[bytes], now: datetime, shops: Collection[str], shop: 
         fields: _Fields = {}
         try:
             fields = _stamped(raw, received, shop)
-            data = _encode(fields)
+            data = _one_line(_encode(fields))
             event = parse(data)
             if event.shop_id not in shops:
                 detail = f"shop_id is {event.shop_id!r}; this deployment serves {', '.join(sorted(shops))}"
@@ -113,6 +113,20 @@ def _stamped(raw: bytes, received: bytes, shop: str) -> _Fields:
     fields.setdefault("shop_id", msgspec.Raw(_encode(shop)))
     fields["received_at"] = msgspec.Raw(received)
     return fields
+
+
+def _one_line(data: bytes) -> bytes:
+    """Without line breaks, which can only stand between tokens: the lake holds a record a line.
+
+    >>> _one_line(b'{"a":{\\n  "b": 1}}')
+    b'{"a":{"b":1}}'
+    """
+    if b"\n" not in data and b"\r" not in data:
+        return data
+    try:
+        return msgspec.json.format(data, indent=-1)
+    except msgspec.MsgspecError as exc:
+        raise InvalidEvent(reason="not_json", detail=f"{exc}; expected one JSON object") from exc
 
 
 def _event_id(fields: _Fields) -> str | None:

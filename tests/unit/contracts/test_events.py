@@ -31,6 +31,8 @@ def raw(**changes: Any) -> bytes:
         (b"[1, 2]", "not_json"),
         (b"{", "not_json"),
         (b"\xff\xfe", "not_json"),
+        (raw().replace(b", ", b",\n"), "not_json"),
+        (raw().replace(b", ", b",\r"), "not_json"),
         (raw(event_id=None), "missing_field"),
         (raw(user_id=None), "missing_field"),
         (raw(item_id=None), "missing_field"),
@@ -41,6 +43,8 @@ def raw(**changes: Any) -> bytes:
         (raw(occurred_at="yesterday"), "bad_time"),
         (raw(occurred_at="2026-01-01T00:00:00"), "bad_time"),
         (raw(received_at=17), "bad_time"),
+        (raw(occurred_at="1969-12-31T23:59:59Z"), "bad_time"),
+        (raw(occurred_at="9999-12-31T23:59:59-12:00", received_at="9999-12-31T23:59:59-12:00"), "bad_time"),
         (raw(item_id=""), "bad_id"),
         (raw(item_id="x" * 129), "bad_id"),
         (raw(user_id="a\nb"), "bad_id"),
@@ -57,6 +61,10 @@ def test_each_fault_has_its_reason(record: bytes, reason: str) -> None:
     assert caught.value.reason == reason
     assert reason in REASONS
     assert parse_records([record]).reason == [reason]
+
+
+def test_a_line_break_around_a_record_is_no_fault() -> None:
+    assert parse(raw() + b"\r\n") == parse(raw())
 
 
 def test_a_clock_five_minutes_ahead_is_still_accepted() -> None:

@@ -36,12 +36,19 @@ def test_a_record_that_only_the_stamp_makes_too_large_is_rejected_here_and_not_b
     assert taken(padded).results[0].reason == "too_large"
 
 
+def test_an_event_written_over_several_lines_reaches_the_stream_as_one() -> None:
+    pretty = json.dumps(EVENT | {"extra": {"a": [1, {"b": "x\ny"}]}}, indent=2).replace("\n", "\r\n").encode()
+    record, _ = taken(pretty).records[0]
+    assert len(record.splitlines()) == 1
+    assert json.loads(record)["extra"] == {"a": [1, {"b": "x\ny"}]}
+
+
 @pytest.mark.parametrize("seed", range(30))
 def test_no_bytes_at_all_raise_or_reach_the_stream_unreadable(seed: int) -> None:
     draw = random.Random(seed)
     mutants = []
     for _ in range(50):
-        raw = bytearray(json.dumps(EVENT | {"x": [{"y": None}]}).encode())
+        raw = bytearray(json.dumps(EVENT | {"x": [{"y": None}]}, indent=seed % 2 or None).encode())
         for _ in range(draw.randint(1, 4)):
             raw[draw.randrange(len(raw))] = draw.randrange(256)
         mutants.append(bytes(raw))
