@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from boto3.exceptions import Boto3Error
 from botocore.exceptions import BotoCoreError, ClientError
 
 from contracts.errors import StoreError
@@ -91,13 +92,13 @@ class Objects:
     def _upload(self, file: Path, path: str) -> None:
         try:
             self._s3.upload_file(str(file), self.bucket, path)
-        except (ClientError, BotoCoreError, OSError) as exc:
+        except (ClientError, BotoCoreError, Boto3Error, OSError) as exc:
             raise self._error(path, exc, "upload") from exc
 
     def _download(self, path: str, file: Path) -> None:
         try:
             self._s3.download_file(self.bucket, path, str(file))
-        except (ClientError, BotoCoreError, OSError) as exc:
+        except (ClientError, BotoCoreError, Boto3Error, OSError) as exc:
             raise self._error(path, exc, "download") from exc
 
     def _error(self, path: str, exc: Exception, what: str) -> StoreError:

@@ -59,7 +59,10 @@ class Models:
                 self._refresh(shop)
 
     def _refresh(self, shop: str) -> None:
-        """Look at the pointer; keep the old snapshot whatever goes wrong, and say so."""
+        """Look at the pointer; keep the old snapshot whatever goes wrong, and say so.
+
+        Whatever: the thread that follows the pointers has no caller, and must not end in silence.
+        """
         live = self._live.setdefault(shop, None)
         try:
             pointer = msgspec.json.decode(self._objects.get(pointer_path(shop)), type=Pointer)
@@ -70,6 +73,8 @@ class Models:
             return
         except (LiveshelfError, msgspec.MsgspecError, OSError) as exc:
             _log.warning("shop %s keeps model %s: %s", shop, live.version if live else None, exc)
+        except Exception:
+            _log.exception("shop %s keeps model %s", shop, live.version if live else None)
 
     def _fetch(self, shop: str, version: str) -> Snapshot:
         """Download a snapshot once for all workers of this machine (file lock, rename when verified) and map it."""
