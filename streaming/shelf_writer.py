@@ -47,9 +47,15 @@ class ShelfWriter:
         self._now_ns = now_ns
 
     def warm_up(self) -> None:
-        """Compile the scoring kernel (or load it from its cache) so that no visitor waits for it."""
+        """Compile the scoring kernel (or load it from its cache) so that no visitor waits for it.
+
+        A snapshot's arrays are mapped read-only, which is another type to Numba than a plain array.
+        """
         empty = (np.zeros(2, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32))
-        score_rows((np.zeros(1, np.int64), empty[1], empty[2]), empty, empty, 0.0, 1)
+        matrix = (np.zeros(1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32))
+        for array in matrix:
+            array.setflags(write=False)
+        score_rows(matrix, empty, empty, 0.0, 1)
 
     def write(self, rows: Sequence[EventRow]) -> list[Served]:
         """Apply a batch and say what became of each row."""

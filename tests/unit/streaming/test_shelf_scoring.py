@@ -1,12 +1,16 @@
 """Live lists against a snapshot whose best next items are known, and against the formula written out plainly."""
 
 from datetime import UTC, datetime
+from typing import Any
 
+import numba
 import numpy as np
 import pytest
 
 from contracts.lists import Action, RecommendationList
+from contracts.settings import StreamingSettings
 from contracts.snapshot import Manifest, ModelSettings, Snapshot, write_snapshot
+from streaming import shelf_writer
 from streaming.shelf_scoring import live_lists
 
 ITEMS = [f"I{i}" for i in range(40)]
@@ -100,3 +104,13 @@ def test_people_in_one_batch_do_not_influence_each_other(snapshot: Snapshot) -> 
     together = live_lists(snapshot, people, [None] * 40, size=10, now_ms=0)
     alone = [live_lists(snapshot, [person], [None], size=10, now_ms=0)[0] for person in people]
     assert together == alone
+
+
+def test_the_warm_up_compiles_for_the_very_types_of_a_mapped_snapshot(
+    snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled = []
+    monkeypatch.setattr(shelf_writer, "score_rows", lambda *given: compiled.append([numba.typeof(a) for a in given[0]]))
+    nothing: Any = None
+    shelf_writer.ShelfWriter(nothing, nothing, StreamingSettings(), nothing, lambda: 0).warm_up()
+    assert compiled == [[numba.typeof(a) for a in snapshot.matrix]]
