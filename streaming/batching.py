@@ -38,7 +38,7 @@ class Served(NamedTuple):
     """What became of an event: one row of the ``served`` log.
 
     ``outcome`` is ``late`` (in no live feature), ``noted`` (nothing to learn of it), ``superseded`` (a newer event of
-    the same person in the same batch is scored for it) or ``scored``; then ``items`` is the list's head as a JSON array.
+    the same person in the same batch is scored for it) or ``scored``; then ``items`` is the list's head as JSON.
     """
 
     outcome: str
@@ -77,12 +77,12 @@ def changes_of(rows: Sequence[EventRow]) -> Change:
     newest: dict[tuple[str, str], BasedOn] = {}
     for at, row in enumerate(rows):
         change.outcomes.append("late" if row.late else "noted")
+        who = (row.shop_id, row.subject)
+        if row.event_type == "identify":  # however late: who somebody is does not go out of date
+            change.people.setdefault(who, Person()).aliases.append(row.anonymous_id)
         if row.late:
             continue
-        who = (row.shop_id, row.subject)
         person = change.people.setdefault(who, Person())
-        if row.event_type == "identify":
-            person.aliases.append(row.anonymous_id)
         if any(row.user_values):
             _keep_larger(person.buckets, row.bucket_ms // 1000, row.user_values)
         if any(row.item_values):

@@ -93,6 +93,12 @@ def test_identify_brings_the_visitors_actions_along() -> None:
     assert revise(None, person, [stranger], keep=40, now_us=NOW_US).actions == stranger.actions
 
 
+def test_a_late_identify_still_says_who_the_visitor_is() -> None:
+    change = changes_of([row(1, kind="identify", item="", anonymous="browser-7", late=True)])
+    assert change.outcomes == ["late"]
+    assert change.people[("default", "u.1")].aliases == ["browser-7"]
+
+
 def test_buckets_older_than_a_day_are_dropped() -> None:
     old = UserValue(rev="0" * 16, buckets={str(BUCKET_MS // 1000 - 2 * 86_400): [9.0, 0, 0, 0]})
     assert list(merged([row(1)], old).buckets) == [str(BUCKET_MS // 1000)]
