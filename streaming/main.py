@@ -20,11 +20,7 @@ def main() -> None:
     settings = load()
     tables = environment(settings)
     configuration = tables.get_config().get_configuration()
-    for key in (
-        "python.fn-execution.bundle.time",
-        "python.fn-execution.bundle.size",
-        "execution.buffer-timeout.interval",
-    ):
+    for key in _FRESHNESS_OPTIONS:
         # Freshness depends on these, and not every runner lets a job set them: say what is in force.
         logging.info("%s = %s", key, configuration.get_string(key, "default"))
     result = build(tables, settings).execute()
