@@ -86,7 +86,7 @@ class Settings:
 
     @classmethod
     def from_properties(cls, groups: Mapping[str, Mapping[str, str]]) -> "Settings":
-        """Build settings from property groups; keys are field names with dots for the first underscore's prefix.
+        """Build settings from property groups; keys are field names with dots for underscores.
 
         Raises:
             SettingsError: a key is unknown or a value cannot be read.
@@ -177,17 +177,20 @@ def _write(part: Any) -> dict[str, str]:
 def load(path: str | Path | None = None) -> Settings:
     """Read the settings file: ``path``, else the file that ``LIVESHELF_PROPERTIES`` names, else the managed service's.
 
+    A file that is named and is not there is an error: the next place could hold the settings of something else.
+
     Raises:
-        SettingsError: none of the places holds a file, or it cannot be read; the message lists the places.
+        SettingsError: there is no such file, or it cannot be read; the message says where it was looked for.
     """
-    places = [str(place) for place in (path, os.environ.get(ENVIRONMENT_VARIABLE), MANAGED_PATH) if place]
-    found = next((place for place in places if Path(place).is_file()), None)
-    if found is None:
-        message = f"no settings file; searched {', '.join(places)}; set {ENVIRONMENT_VARIABLE} or pass a path"
+    named = path or os.environ.get(ENVIRONMENT_VARIABLE)
+    found = str(named or MANAGED_PATH)
+    if not Path(found).is_file():
+        origin = "" if path else f" (from {ENVIRONMENT_VARIABLE})" if named else f" ({ENVIRONMENT_VARIABLE} is not set)"
+        message = f"no settings file at {found}{origin}; set {ENVIRONMENT_VARIABLE} or pass a path that exists"
         raise SettingsError(message)
     try:
         groups = {g["PropertyGroupId"]: g["PropertyMap"] for g in json.loads(Path(found).read_text())}
-    except (ValueError, KeyError, TypeError) as exc:
+    except (OSError, ValueError, KeyError, TypeError) as exc:
         message = f"{found} cannot be read: {exc}; expected a list of objects with PropertyGroupId and PropertyMap"
         raise SettingsError(message) from exc
     return Settings.from_properties(groups)
