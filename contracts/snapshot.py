@@ -76,12 +76,15 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def new_version(trained_at: datetime, settings_digest: str) -> str:
-    """A version that sorts by time and tells two runs of one second apart.
+    """A version that sorts by time and tells two runs of one second apart, also of the same settings.
+
+    A scheduler delivers at least once: two runs under one version would write one folder between them.
 
     >>> new_version(datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), "abcdef0123")
-    '20260102T030405Z-abcdef'
+    '20260102T030405Z-822dd6'
     """
-    return f"{trained_at.astimezone(UTC):%Y%m%dT%H%M%SZ}-{settings_digest[:6]}"
+    suffix = hashlib.sha256(f"{trained_at.astimezone(UTC).isoformat()} {settings_digest}".encode()).hexdigest()[:6]
+    return f"{trained_at.astimezone(UTC):%Y%m%dT%H%M%SZ}-{suffix}"
 
 
 def write_snapshot(
