@@ -69,8 +69,8 @@ def sift(records: Sequence[bytes], arrived: Sequence[int], shop: str, late_days:
     Args:
         records: raw lines of the lake.
         arrived: the arrival day of each, days since the epoch.
-        late_days: a record that arrived more days than this after it occurred is counted and left out, because its day's
-            inputs (:func:`batch.plan.inputs_of`) do not reach so far.
+        late_days: a record that arrived more days than this after it occurred is counted and left out, because its
+            day's inputs (:func:`batch.plan.inputs_of`) do not reach so far.
 
     Malformed records, ignored types and late ones become tallies of their arrival day. Other shops' records vanish.
     """

@@ -52,7 +52,8 @@ class Shared:
         """An array, mapped; or a list of strings."""
         path = self._path(name, False)
         if self._found(path).exists():
-            return np.load(self._found(path), mmap_mode="r")
+            # Copy-on-write, never written: pages are shared as with "r", and kernels compiled for plain arrays fit.
+            return np.load(self._found(path), mmap_mode="c")
         return json.loads(self._found(self._path(name, True)).read_text())
 
     def _path(self, name: str, text: bool) -> Path:

@@ -58,8 +58,8 @@ def person_lists(
         taste(j)   = Σ over own actions on i, weight[type] · 0.5^(age / taste_half_life_d) · B[i, j],    i ≠ j
         list(j)    = repeats(j) / max repeats + taste · taste(j) / max |taste|
 
-    What was bought and is not repeatable is left out. Repeats are about half of what grocery customers buy, and B cannot
-    say them: its units are single baskets, in which nothing is bought twice.
+    What was bought and is not repeatable is left out. Repeats are about half of what grocery customers buy, and B
+    cannot say them: its units are single baskets, in which nothing is bought twice.
     """
     begin, end = log.offsets[people[0]], log.offsets[people[1]]
     place = np.repeat(np.arange(people[1] - people[0]), np.diff(log.offsets[people[0] : people[1] + 1]))

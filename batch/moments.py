@@ -4,7 +4,8 @@ For units r (a session, a basket, a person's day) with the 0/1 indicator X (unit
 
     gram  = Xᵀ · diag(len^-gram_exponent) · X
     cross = Xᵀ · diag(len^-cross_exponent) · X
-    order = Σ over positions s < t of a unit's actions:  exp(−(t−s−1)/tau) at (i_s, i_t), and ``both`` times that at (i_t, i_s)
+    order = Σ over positions s < t of a unit's actions:  exp(−(t−s−1)/tau) at (i_s, i_t),
+            and ``both`` times that at (i_t, i_s)
 
 Everything is a sum over units, so the sum of day partitions is the full rebuild, whatever the days are cut into.
 """
@@ -43,7 +44,10 @@ class Units:
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """A sparse item × item matrix as CSR; ``values`` has one row a matrix of the same pattern."""
+    """Sparse item × item matrices of one pattern as CSR; ``values`` has a row for each.
+
+    For (gram, cross) it has one row where the recipe's exponents are equal, because then the two are.
+    """
 
     indptr: Longs
     cols: Ints
@@ -94,13 +98,13 @@ def day_moments(units: Units, items: Sequence[str], recipe: MomentRecipe) -> Mom
     indptr = np.concatenate(([0], np.cumsum(length.astype(np.int64))))
     ones = sparse.csr_matrix((np.ones(len(item)), item, indptr), shape=(len(units), count))
     values = []
-    for exponent in (recipe.gram_exponent, recipe.cross_exponent):
+    for exponent in dict.fromkeys((recipe.gram_exponent, recipe.cross_exponent)):
         weighted = ones.copy()
         weighted.data = length[unit] ** -exponent
         matrix = sparse.triu(ones.T.tocsr() @ weighted, format="csr")
         matrix.sort_indices()
         values.append(matrix)
-    gram, cross = values
+    gram = values[0]
     followed = np.ones(len(units.items), bool)
     followed[units.offsets[1:][np.diff(units.offsets) > 0] - 1] = False
     return Moments(
@@ -108,7 +112,7 @@ def day_moments(units: Units, items: Sequence[str], recipe: MomentRecipe) -> Mom
         np.bincount(item, minlength=count).astype(np.int32),
         np.bincount(units.items, minlength=count).astype(np.int32),
         np.bincount(units.items[followed], minlength=count).astype(np.int32),
-        Pairs(gram.indptr.astype(np.int64), gram.indices.astype(np.int32), np.stack([gram.data, cross.data])),
+        Pairs(gram.indptr.astype(np.int64), gram.indices.astype(np.int32), np.stack([part.data for part in values])),
         _order(units, count, recipe),
     )
 
@@ -156,13 +160,15 @@ def sum_moments(days: Sequence[Moments], min_units: int = 1) -> Totals:
     renumber = np.where(kept, np.cumsum(kept) - 1, -1).astype(np.int32)
     maps = [renumber[to] for to in maps]
     items = [everything[at] for at in np.flatnonzero(kept)]
-    pairs = _add([day.pairs for day in days], maps, len(items), 2, mirror=True)
-    order = _add([day.order for day in days], maps, len(items), 1, mirror=False)
-    return Totals(items, *counts[:, kept], pairs=pairs, order=order)
+    pairs = _add([day.pairs for day in days], maps, len(items), mirror=True)
+    order = _add([day.order for day in days], maps, len(items), mirror=False)
+    units, events, sources = counts[:, kept]
+    return Totals(items, units, events, sources, pairs, order)
 
 
-def _add(parts: Sequence[Pairs], maps: Sequence[Ints], count: int, matrices: int, *, mirror: bool) -> Pairs:
+def _add(parts: Sequence[Pairs], maps: Sequence[Ints], count: int, *, mirror: bool) -> Pairs:
     """Sum matrices given over day-local indices (mapped to −1: left out): a counting sort by row, then rows merged."""
+    matrices = max((len(part.values) for part in parts), default=1)
     sizes = np.zeros(count + 1, np.int64)
     for part, to in zip(parts, maps, strict=True):
         _count_rows(part.indptr, part.cols, to, mirror, sizes)
@@ -173,7 +179,7 @@ def _add(parts: Sequence[Pairs], maps: Sequence[Ints], count: int, matrices: int
     for part, to in zip(parts, maps, strict=True):
         _scatter(part.indptr, part.cols, part.values, to, mirror, at, cols, values)
     indptr = _merge_rows(starts, cols, values, np.zeros(count, np.int64), np.zeros((matrices, count)))
-    return Pairs(indptr, cols[: indptr[-1]].copy(), values[:, : indptr[-1]].copy())
+    return Pairs(indptr, cols[: indptr[-1]], values[:, : indptr[-1]])
 
 
 @numba.njit(cache=True, nogil=True)

@@ -7,8 +7,8 @@ lengths travel together, compressed, and any Parquet reader can open them:
 items               item ids of the day, sorted; every other column names an item by its place here
 units, events,      per item: units with it, actions on it, actions on it that another action of the unit
 sources             followed
-pair_indptr,        upper triangle with diagonal of gram and cross (:mod:`batch.moments`) as CSR
-pair_cols, gram,
+pair_indptr,        upper triangle with diagonal of gram and cross (:mod:`batch.moments`) as CSR; cross is empty
+pair_cols, gram,    where the recipe's exponents are equal, because then it is gram
 cross
 order_indptr,       T as CSR; empty unless the recipe is ``ordered``
 order_cols, order
@@ -91,8 +91,10 @@ def partition_key(recipe: MomentRecipe, inputs: Sequence[Input]) -> str:
     """Names what a day is made from; the order of the inputs does not matter.
 
     >>> a, b = Input("events/a.gz", 1, "x"), Input("events/b.gz", 1, "x")
-    >>> partition_key(MomentRecipe(), [a, b]) == partition_key(MomentRecipe(), [b, a]) != partition_key(MomentRecipe(), [a])
+    >>> partition_key(MomentRecipe(), [a, b]) == partition_key(MomentRecipe(), [b, a])
     True
+    >>> partition_key(MomentRecipe(), [a, b]) == partition_key(MomentRecipe(), [a])
+    False
     """
     parts = msgspec.json.encode((FORMAT, recipe, sorted(inputs)))
     return hashlib.sha256(parts).hexdigest()[:24]
@@ -118,7 +120,7 @@ def encode(partition: DayPartition, recipe: MomentRecipe, inputs: Sequence[Input
         "pair_indptr": moments.pairs.indptr,
         "pair_cols": moments.pairs.cols,
         "gram": moments.pairs.values[0],
-        "cross": moments.pairs.values[1],
+        "cross": moments.pairs.values[1] if len(moments.pairs.values) > 1 else np.zeros(0),
         "order_indptr": moments.order.indptr,
         "order_cols": moments.order.cols,
         "order": moments.order.values[0],
@@ -164,14 +166,29 @@ def decode(data: bytes) -> DayPartition:
             message = f"a day partition has format {found}; this code reads {FORMAT}; delete it to have it made again"
             raise TrainingError(message)
         flat = {name: table.column(name).chunk(0).flatten() for name in table.column_names}
-        array = {name: column.to_numpy() for name, column in flat.items() if not pa.types.is_string(column.type)}
-        pairs = Pairs(array["pair_indptr"], array["pair_cols"], np.stack([array["gram"], array["cross"]]))
-        order = Pairs(array["order_indptr"], array["order_cols"], array["order"][None, :])
-        aliases = list(zip(flat["alias_from"].to_pylist(), flat["alias_to"].to_pylist(), strict=True))
-        items, counts = flat["items"].to_pylist(), (array[name] for name in ("units", "events", "sources"))
-        moments = Moments(items, *counts, pairs=pairs, order=order)
-        parts = (array[f"action_{name}"] for name in ("subject", "item", "type", "ms"))
-        actions = Actions(flat["subjects"].to_pylist(), array["unit_offsets"], *parts, aliases=aliases)
+        array = {
+            name: column.to_numpy(zero_copy_only=False, writable=True)
+            for name, column in flat.items()
+            if not pa.types.is_string(column.type)
+        }
+        values = [array["gram"], array["cross"]] if len(array["cross"]) else [array["gram"]]
+        moments = Moments(
+            flat["items"].to_pylist(),
+            array["units"],
+            array["events"],
+            array["sources"],
+            Pairs(array["pair_indptr"], array["pair_cols"], np.stack(values)),
+            Pairs(array["order_indptr"], array["order_cols"], array["order"][None, :]),
+        )
+        actions = Actions(
+            flat["subjects"].to_pylist(),
+            array["unit_offsets"],
+            array["action_subject"],
+            array["action_item"],
+            array["action_type"],
+            array["action_ms"],
+            list(zip(flat["alias_from"].to_pylist(), flat["alias_to"].to_pylist(), strict=True)),
+        )
         day = date.fromisoformat(metadata["liveshelf.day"])
         return DayPartition(day, moments, actions, json.loads(metadata["liveshelf.counts"]))
     except (pa.ArrowException, KeyError, ValueError, IndexError) as exc:

@@ -28,6 +28,7 @@ from batch.plan import Plan, make_plan
 from batch.publish import Entry, ListWriter, Stores, mend_mirrors, prune_versions, switch, upload_snapshot
 from batch.recipe import Recipe
 from batch.solve import Matrix, build_system
+from batch.warm import compile_kernels
 from contracts.errors import TrainingError
 from contracts.items import decode_catalogue
 from contracts.lake import EVENTS_PREFIX, catalogue_path, moments_prefix
@@ -116,6 +117,7 @@ def run(settings: Settings, recipe: Recipe, options: Options) -> dict[str, Any]:
             plan = _plan(settings, recipe, options)
             notes.append(f"{len(plan.wanted)} days, {len(plan.stale)} to make from {len(plan.reads)} objects")
         with clock.stage("start"):
+            compile_kernels()
             spark = starting.result()
         with clock.stage("moments") as notes:
             data = _data(spark, settings, objects, plan, recipe, options)
@@ -218,7 +220,7 @@ def _solve(spark: "SparkSession", totals: Totals, recipe: Recipe, scratch: Path,
 def _evaluate(
     spark: "SparkSession", data: Data, recipe: Recipe, options: Options, list_size: int, scratch: Path
 ) -> tuple[dict[str, dict[str, float]], int]:
-    """Train without the newest days with actions, then complete their units; returns metrics by model, and the cases."""
+    """Train without the newest days with actions, complete their units; returns metrics by model, and the cases."""
     newest = max(day.day for day in data.days if day.counts.get("actions"))
     cut = newest - timedelta(days=options.holdout_days - 1)
     seen = [day for day in data.days if day.day < cut]
@@ -318,10 +320,11 @@ def _publish(
 
 def _forget_old_partitions(settings: Settings, objects: Objects, shop: str, plan: Plan) -> None:
     """Delete the stored sums that this run replaced (the same days under other keys)."""
-    for day in plan.stale:
-        for found in list_objects(settings, moments_prefix(shop, day)):
-            if found.path != plan.wanted[day]:
-                objects.delete(found.path)
+    folders = tuple(moments_prefix(shop, day) for day in plan.stale)
+    wanted = set(plan.wanted.values())
+    for found in list_objects(settings, _moments_root(shop)) if folders else ():
+        if found.path.startswith(folders) and found.path not in wanted:
+            objects.delete(found.path)
 
 
 def _summary(manifest: Manifest, clock: Clock, *, published: bool) -> dict[str, Any]:

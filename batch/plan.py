@@ -20,7 +20,7 @@ __all__ = ["Plan", "arrival_day", "inputs_of", "make_plan"]
 class Plan:
     """``wanted`` maps every day of the window to its partition's path, oldest first; ``stale`` are those not stored.
 
-    ``inputs`` are the lake objects of each stale day; ``reads`` all of theirs, each once; ``chunks`` cover the stale days.
+    ``inputs`` are the lake objects of each stale day; ``reads`` all of theirs, each once; ``chunks`` cover these days.
     """
 
     wanted: dict[date, str]

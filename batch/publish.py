@@ -3,7 +3,7 @@
 Killed at any point before the switch, the old model stays live and what was written is never referred to (rows end by
 their TTL, folders by the next publish). Killed after the switch, the authority (DynamoDB CURRENT) is right and only its
 mirrors are behind: the next run mends them first. Two runs at a time: the switch is conditional on the parent that was
-read at the start, so the second one fails with :class:`~contracts.errors.PublishConflict` and nothing of it becomes visible.
+read at the start, so the second one fails with :class:`~contracts.errors.PublishConflict` and stays invisible.
 """
 
 from collections.abc import Iterable
@@ -105,7 +105,7 @@ class ListWriter:
         wrong += [row for (row, _), value in list(zip(keys, values, strict=True))[::step] if tables.get(row) != value]
         if wrong:
             message = (
-                f"{len(wrong)} of {len(keys)} lists of {self.version} do not read back as written, among them {wrong[0]}; "
+                f"{len(wrong)} of {len(keys)} lists of {self.version} do not read back as written, such as {wrong[0]}; "
                 "check the memory limit of Redis and the clock, then train again"
             )
             raise StoreError(message)

@@ -33,10 +33,10 @@ class MomentRecipe(msgspec.Struct, frozen=True, kw_only=True):
 class SolveRecipe(msgspec.Struct, frozen=True, kw_only=True):
     """From summed moments to B, in the signs of the formulas.
 
-    ``a`` weighs co-occurrence against order (T needs ``a`` < 1); ``l0 + l1·g_i`` is the ridge, with ``g_i = G_ii``
-    (``ridge_by="gram"``) or the number of units with the item (``"units"``); M = ``candidates`` by ``C_ij / (G_ii + l0)^selectivity``;
-    ``popularity`` is g of ``B[:, j] · n_j^(−g)``; K = ``keep`` entries a row. Items in fewer than ``min_units`` units stay out.
-    ``satiation`` sets the diagonal, see :func:`batch.solve.satiate`; 0 leaves it empty.
+    ``a`` weighs co-occurrence against order (T needs ``a`` < 1). ``l0 + l1·g_i`` is the ridge, with ``g_i = G_ii``
+    (``ridge_by="gram"``) or the number of units with the item (``"units"``). M = ``candidates``, chosen by
+    ``C_ij / (G_ii + l0)^selectivity``. ``popularity`` is g of ``B[:, j] · n_j^(−g)``; K = ``keep`` entries a row. Items
+    in fewer than ``min_units`` units stay out. ``satiation`` sets the diagonal, see :func:`batch.solve.satiate`.
     """
 
     a: float = 1.0

@@ -55,7 +55,7 @@ def build_system(totals: Totals, recipe: SolveRecipe) -> System:
     on_diagonal = np.flatnonzero(rows == pairs.cols)
     gram = a * pairs.values[0]
     gram[on_diagonal] += (1 - a) * totals.sources[rows[on_diagonal]]
-    cross = a * pairs.values[1]
+    cross = a * pairs.values[-1]
     if a < 1:
         _add_order(pairs.indptr, pairs.cols, totals.order, 1 - a, cross)
     diagonal = np.zeros(len(totals.items))
@@ -138,26 +138,51 @@ def satiate(matrix: Matrix, strength: float) -> Matrix:
 
 
 @numba.njit(cache=True, nogil=True)
+def _nth_largest(values: Any, n: int) -> float:
+    """The n-th largest value (quickselect, in place); np.partition takes Numba seconds to compile."""
+    low, high, wanted = 0, len(values) - 1, n - 1
+    while low < high:
+        pivot = values[(low + high) >> 1]
+        i, j = low, high
+        while i <= j:
+            while values[i] > pivot:
+                i += 1
+            while values[j] < pivot:
+                j -= 1
+            if i <= j:
+                values[i], values[j] = values[j], values[i]
+                i += 1
+                j -= 1
+        if wanted <= j:
+            high = j
+        elif wanted >= i:
+            low = i
+        else:
+            break
+    return float(values[wanted])
+
+
+@numba.njit(cache=True, nogil=True)
 def _choose(cols: Any, cross: Any, preference: Any, target: int, most: int, out: Any) -> int:
-    """The best candidates of a target into ``out``, by rising index; returns how many."""
-    scores = np.empty(len(cols))
+    """The best candidates of a target into ``out``, by rising index; returns how many. Ties: lowest first."""
+    scores = np.zeros(len(cols))
     for at in range(len(cols)):
-        i = cols[at]
-        scores[at] = cross[at] * preference[i] if i != target else -1.0
-    floor = 0.0
+        if cols[at] != target:
+            scores[at] = cross[at] * preference[cols[at]]
+    floor, spare = 0.0, 0
     if len(cols) > most:
-        floor = np.partition(scores, len(cols) - most)[len(cols) - most]
+        floor = max(0.0, _nth_largest(scores.copy(), most))
+        spare = most
+        for at in range(len(cols)):
+            if scores[at] > floor:
+                spare -= 1
     count = 0
-    for at in range(len(cols)):  # above the cut first: ties at the cut must not push a better one out
-        if scores[at] > floor and scores[at] > 0:
+    for at in range(len(cols)):
+        if scores[at] > floor or (floor > 0 and scores[at] == floor and spare > 0):
+            if scores[at] == floor:
+                spare -= 1
             out[count] = at
             count += 1
-    if floor > 0:
-        for at in range(len(cols)):
-            if scores[at] == floor and count < most:
-                out[count] = at
-                count += 1
-        out[:count].sort()
     return count
 
 

@@ -33,8 +33,8 @@ examples:
 exit status: 0 published (or done), 2 the data or the settings do not allow a training, 3 a store did not answer,
 4 another run published first.
 
-Credentials come from the environment, as everywhere on AWS. Outside of EMR, LIVESHELF_SPARK_JARS names the jars that let
-Spark read S3 (hadoop-aws and the AWS SDK), separated by colons."""
+Credentials come from the environment, as everywhere on AWS. Outside of EMR, LIVESHELF_SPARK_JARS names the jars that
+let Spark read S3 (hadoop-aws and the AWS SDK), separated by colons."""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
         "--evaluate",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="measure HR, recall, MRR and NDCG at 20 on the newest days with a model that did not see them (default: yes)",
+        help="measure HR, recall, MRR and NDCG at 20 on the newest days, unseen by that model (default: yes)",
     )
     how.add_argument("--holdout-days", type=int, default=7, metavar="N", help="how many days that is (default: 7)")
     how.add_argument("--cases", type=int, default=2000, metavar="N", help="at most so many test units (default: 2000)")
