@@ -191,6 +191,6 @@ def decode(data: bytes) -> DayPartition:
         )
         day = date.fromisoformat(metadata["liveshelf.day"])
         return DayPartition(day, moments, actions, json.loads(metadata["liveshelf.counts"]))
-    except (pa.ArrowException, KeyError, ValueError, IndexError) as exc:
+    except (pa.ArrowException, OSError, KeyError, ValueError, IndexError) as exc:  # Arrow raises OSError on torn pages
         message = f"a day partition of {len(data)} bytes cannot be read: {exc}; delete it to have it made again"
         raise TrainingError(message) from exc

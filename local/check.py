@@ -18,7 +18,7 @@ from contracts.settings import to_properties
 from contracts.snapshot import Snapshot
 from local import journey, probe_completion, probe_freshness, probe_taste
 from local.clients import Api
-from local.loop import Loop
+from local.loop import Loop, whole_line
 from local.probe_accounts import LedgerReader, reconcile
 from local.probe_outcome import counted_features, failures, stored_lists
 from local.probe_reader import ShelfReader
@@ -137,7 +137,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"demo-check, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC: the whole loop on this machine, about 8 minutes")
     try:
         with Loop() as loop:
-            figures = Check(loop, print, given.rate, given.limit).run()
+            figures = Check(loop, whole_line, given.rate, given.limit).run()
             broken = failures(figures)
             settings = to_properties(loop.stack.settings)
     except LiveshelfError as exc:

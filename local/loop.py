@@ -1,5 +1,6 @@
 """Brings the whole loop up in the order in which its parts need each other, telling each stage's time."""
 
+import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +23,12 @@ from stores.cluster import Cluster
 from stores.objects import Objects
 from stores.streams import Stream
 
-__all__ = ["Loop"]
+__all__ = ["Loop", "whole_line"]
+
+
+def whole_line(text: str) -> None:
+    """Print a line in one piece, because stages that run side by side both tell how they get on."""
+    sys.stdout.write(f"{text}\n")
 
 
 class Loop:
@@ -31,7 +37,7 @@ class Loop:
     ``url`` is the storefront's address, ``job`` the Flink job's id, ``filled`` what the initial lake holds.
     """
 
-    def __init__(self, say: Callable[[str], None] = print, data: Path | None = None) -> None:
+    def __init__(self, say: Callable[[str], None] = whole_line, data: Path | None = None) -> None:
         self._say = say
         self.began = time.monotonic()
         self.stack = Stack(say, data)
@@ -73,7 +79,7 @@ class Loop:
             self.filled = stack.stage("lake", self._fill)
             flink.result()
             submitted = aside.submit(stack.stage, "job", stack.submit)
-            self.trained = stack.stage("model", self.trainer.train)
+            self.trained = stack.stage("model", lambda: self.trainer.train(echo=True))
             self.job: str = submitted.result()
         stack.start_delivery()
         self.url: str = stack.stage("serving", stack.start_serving)

@@ -16,6 +16,7 @@ from local.health import tail
 __all__ = ["Trainer"]
 
 _RESULT: Final = "TRAINED "
+_STAGE: Final = "train: "
 _SECONDS: Final = 1200
 
 
@@ -29,32 +30,45 @@ class Trainer:
         self._one = threading.Lock()
         self._stop = threading.Event()
         self.versions: list[str] = []
+        log.unlink(missing_ok=True)
 
-    def train(self) -> dict[str, Any]:
-        """Train and publish once; return the run's summary.
+    def train(self, *, echo: bool = False) -> dict[str, Any]:
+        """Train and publish once; return the run's summary. With ``echo`` each stage is told as it ends.
 
         Raises:
             LocalStackError: the run failed; the message holds the end of its log.
         """
-        with self._one, self._log.open("a") as out:
-            began = out.tell()
-            done = subprocess.run(
-                [sys.executable, "-m", "batch.train"],
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                env=self._env,
-                timeout=_SECONDS,
-                check=False,
-            )
-        text = self._log.read_bytes()[began:].decode(errors="replace")
-        found = [line for line in text.splitlines() if line.startswith(_RESULT)]
-        if done.returncode or not found:
-            message = f"the trainer ended with code {done.returncode}; the end of {self._log}:\n{tail(self._log)}"
+        found = ""
+        with self._one, self._log.open("a") as log, self._start() as process:
+            limit = threading.Timer(_SECONDS, process.kill)
+            limit.start()
+            try:
+                for line in process.stdout or ():
+                    log.write(line)
+                    found = line if line.startswith(_RESULT) else found
+                    if echo and line.startswith(_STAGE):
+                        self._say(f"    {line.rstrip()}")
+                code = process.wait()
+            finally:
+                limit.cancel()
+                process.kill()
+        if code or not found:
+            message = f"the trainer ended with code {code}; the end of {self._log}:\n{tail(self._log)}"
             raise LocalStackError(message)
-        summary: dict[str, Any] = json.loads(found[-1].removeprefix(_RESULT))
+        summary: dict[str, Any] = json.loads(found.removeprefix(_RESULT))
         self.versions.append(summary["version"])
         return summary
+
+    def _start(self) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "batch.train"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=self._env,
+            text=True,
+            errors="replace",
+        )
 
     def every(self, minutes: float) -> threading.Thread:
         """Retrain on a schedule until :meth:`stop`; a failed run is reported and the old model stays live."""
@@ -71,7 +85,7 @@ class Trainer:
             began = time.monotonic()
             try:
                 version = self.train()["version"]
-            except (LocalStackError, subprocess.TimeoutExpired) as exc:
+            except LocalStackError as exc:
                 self._say(f"\nretrain failed, the live model stays: {exc}")
             else:
                 self._say(f"\nretrained in {time.monotonic() - began:.0f} s: model {version} is published")
