@@ -43,7 +43,7 @@ REASONS: Final = {
     "unknown_type": f"event_type is none of {', '.join(EVENT_TYPES)}",
     "bad_id": "an id is empty, over 128 characters, or not printable; or a shop_id is not a-z0-9_-",
     "bad_time": "a time is not RFC 3339 with an offset, or before 1970, or after 9999",
-    "future": f"occurred_at is more than {FUTURE_MS // 60_000} min after received_at",
+    "future": f"occurred_at is more than {FUTURE_MS // 60_000} min after received_at, or that after the arrival",
 }
 
 Time = Annotated[datetime, msgspec.Meta(tz=True)]

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import repeat
 
 from contracts.errors import InvalidEvent
-from contracts.events import ACTION_TYPES, LATE_MS, parse
+from contracts.events import ACTION_TYPES, FUTURE_MS, LATE_MS, parse
 
 __all__ = ["RecordColumns", "parse_records"]
 
@@ -33,8 +34,14 @@ class RecordColumns:
     action: list[bool] = field(default_factory=list)
 
 
-def parse_records(records: Iterable[bytes]) -> RecordColumns:
+def parse_records(records: Iterable[bytes], arrived_ms: Iterable[int] | None = None) -> RecordColumns:
     """Parse and validate each record; a bad one becomes a row with a reason, it never raises.
+
+    Args:
+        records: the bytes of each.
+        arrived_ms: when each arrived on the stream, where that is known (0: unknown for this one). A record that says
+            it was received more than 5 minutes after that is ``future``: one producer with a wrong clock would
+            otherwise push the event time of everybody ahead, and close all windows for good.
 
     >>> cols = parse_records([b"{", b'{"event_id":"e","event_type":"view","user_id":"7","item_id":"A",'
     ...     b'"occurred_at":"2026-01-01T00:00:00Z","received_at":"2026-01-01T00:11:00Z"}'])
@@ -43,9 +50,13 @@ def parse_records(records: Iterable[bytes]) -> RecordColumns:
     """
     columns = RecordColumns()
     rows = []
-    for record in records:
+    arrivals = repeat(0) if arrived_ms is None else arrived_ms
+    for record, arrived in zip(records, arrivals, strict=arrived_ms is not None):
         try:
             e = parse(record)
+            if arrived > 0 and e.received_ms - arrived > FUTURE_MS:
+                detail = f"received_at is {e.received_at}, but it arrived on the stream at {arrived} ms"
+                raise InvalidEvent(reason="future", detail=detail)
         except InvalidEvent as exc:
             rows.append((exc.reason, exc.detail[:500], "", "", "", "", "", "", "", 0, 0, 0, 0.0, False, False))
             continue

@@ -40,7 +40,7 @@ PARSED: Final = {
 def parse(batch: pd.DataFrame) -> pd.DataFrame:
     """One row out for each row in: ``(data, shard_id, sequence_number, arrived_ms)`` to the columns of ``PARSED``."""
     batch.columns = ["data", "shard_id", "sequence_number", "arrived_ms"]
-    columns = parse_records(batch["data"])
+    columns = parse_records(batch["data"], batch["arrived_ms"])
     parsed = {name: getattr(columns, name) for name in PARSED if name not in batch.columns}
     rejected = [data if reason else None for data, reason in zip(batch["data"], columns.reason, strict=True)]
     return pd.DataFrame({**batch, **parsed, "data": rejected}, columns=list(PARSED))

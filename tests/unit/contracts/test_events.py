@@ -72,6 +72,12 @@ def test_a_clock_five_minutes_ahead_is_still_accepted() -> None:
     assert event.occurred_ms - event.received_ms == FUTURE_MS
 
 
+def test_a_record_stamped_well_after_it_arrived_is_of_the_future() -> None:
+    received = parse(raw()).received_ms
+    arrivals = [received, received - FUTURE_MS, received - FUTURE_MS - 1, 0]
+    assert parse_records([raw()] * 4, arrivals).reason == ["", "", "future", ""]
+
+
 def test_unknown_fields_are_ignored_and_ids_may_be_any_printable_text() -> None:
     event = parse(raw(item_id="Käse {1} #2:3", colour="red", nested={"a": [1]}))
     assert event.item_id == "Käse {1} #2:3"
