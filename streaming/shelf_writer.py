@@ -13,6 +13,7 @@ from contracts.scoring import score_rows
 from contracts.settings import StreamingSettings
 from contracts.snapshot import Snapshot
 from stores.cluster import Cluster
+from stores.retry import delays
 from stores.scripts import Command, compare_and_set, grow_buckets
 from streaming.batching import HORIZON_MS, Change, EventRow, Person, Served, changes_of, revise
 from streaming.measures import Measures
@@ -63,7 +64,7 @@ class ShelfWriter:
         others = self._item_commands(change)
         pending = {who: person for who, person in change.people.items() if person.changed}
         values: dict[Who, UserValue] = {}
-        for _ in range(_ROUNDS):
+        for _ in delays(_ROUNDS, base_s=0.002, cap_s=0.1):
             written, pending = self._write_people(pending, others)
             values.update(written)
             others = []
