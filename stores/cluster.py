@@ -16,6 +16,7 @@ from redis.exceptions import (
     ClusterDownError,
     ConnectionError,
     NoScriptError,
+    ReadOnlyError,
     RedisClusterException,
     RedisError,
     TimeoutError,
@@ -31,7 +32,16 @@ from stores.scripts import SCRIPTS, Command, compare_and_set
 
 __all__ = ["Cluster", "Command"]
 
-_PASSING: Final = (AskError, ConnectionError, TimeoutError, ClusterDownError, TryAgainError, NoScriptError)
+# ReadOnlyError: the node was the slot's primary until a failover; the refreshed slot map names the new one.
+_PASSING: Final = (
+    AskError,
+    ClusterDownError,
+    ConnectionError,
+    NoScriptError,
+    ReadOnlyError,
+    TimeoutError,
+    TryAgainError,
+)
 
 
 class Cluster:

@@ -21,6 +21,7 @@ Row = tuple[str, bytes, int]
 """Partition key, value, and the epoch second at which it expires."""
 
 _BATCH: Final = 25  # BatchWriteItem's limit
+_THROTTLED: Final = frozenset({"ProvisionedThroughputExceededException", "ThrottlingException", "RequestLimitExceeded"})
 
 
 class Tables:
@@ -133,6 +134,9 @@ class Tables:
             try:
                 answer = self._db.batch_write_item(RequestItems={self._table: requests})
             except (ClientError, BotoCoreError) as exc:
+                # No row of the batch was taken: a table on demand doubles its capacity, but not at once.
+                if isinstance(exc, ClientError) and exc.response["Error"]["Code"] in _THROTTLED:
+                    continue
                 raise self._error(exc, "write") from exc
             requests = answer.get("UnprocessedItems", {}).get(self._table, [])
             if not requests:
