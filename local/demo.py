@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from contracts.errors import LiveshelfError
 from local.clients import Api
 from local.loop import Loop
+from local.replay import Replay
 from local.status import Status
 
 __all__ = ["main"]
@@ -33,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(loop: Loop, given: argparse.Namespace) -> None:
     lines = loop.held_out(loop.parts.replay + loop.parts.test)
     replay = loop.replay(lines, Api(loop.url), given.rate, duplicates=0.005, malformed=0.001, laps=None)
-    threading.Thread(target=replay.run, name="replay", daemon=True).start()
+    threading.Thread(target=_send, args=(replay,), name="replay", daemon=True).start()
     loop.await_first_live(f"u.{lines[0].household}")
     _print_addresses(loop)
     loop.trainer.every(given.retrain_minutes)
@@ -43,6 +44,14 @@ def _run(loop: Loop, given: argparse.Namespace) -> None:
         loop.stack.supervisor.wait(given.status_seconds)
         line = status.line(loop.trainer.versions[-1])
         print(f"\r\033[K{line}" if sys.stdout.isatty() else line, end="" if sys.stdout.isatty() else "\n", flush=True)
+
+
+def _send(replay: Replay) -> None:
+    """The replay's thread has no caller: what ends it early must be said."""
+    try:
+        replay.run()
+    except LiveshelfError as exc:
+        print(f"\nthe replay ended, the shop goes on without it: {exc}", file=sys.stderr)
 
 
 def _print_addresses(loop: Loop) -> None:
