@@ -1,0 +1,43 @@
+"""The command refuses what it cannot do before it starts an engine, with its exit status and the remedy."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from batch import pipeline
+from batch.train import main
+
+
+def test_a_wrong_option_ends_with_status_2_and_the_names_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--set", "solve.lambda=3"]) == 2
+    said = capsys.readouterr()
+    assert said.err.startswith("train: cannot train: option 'solve.lambda=3' names nothing; expected")
+    assert said.out == ""
+
+
+def test_missing_settings_end_with_status_2_and_the_place_searched(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert main(["--settings", str(tmp_path / "none.json")]) == 2
+    assert f"no settings file at {tmp_path / 'none.json'}" in capsys.readouterr().err
+
+
+def test_the_recipe_is_shown_with_its_options(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--show-recipe", "--set", "solve.keep=20"]) == 0
+    assert json.loads(capsys.readouterr().out)["solve"]["keep"] == 20
+
+
+def test_help_names_every_exit_status(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    said = capsys.readouterr().out
+    assert "exit status: 0 published (or done), 2 the data or the settings do not allow a training, 3" in said
+
+
+def test_only_the_spark_stages_import_spark() -> None:
+    """So that a dry run starts no JVM, and the arithmetic is tested without one."""
+    engine = re.compile(r"^(from|import) (pyspark|batch\.(lake|job))\b", re.MULTILINE)
+    modules = {path.name: engine.search(path.read_text()) for path in Path(pipeline.__file__).parent.glob("*.py")}
+    assert {name for name, found in modules.items() if found} == {"lake.py", "job.py"}
