@@ -5,6 +5,7 @@ done when the barrier goes by; nothing may be held over to the next call. After 
 every write here merges or is absolute, so that does no harm.
 """
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -42,10 +43,11 @@ class Serve(ScalarFunction):  # type: ignore[misc]
 
     def open(self, context: FunctionContext) -> None:
         """Connect, fetch the model and compile the kernel before the first event."""
+        streaming = self._settings.streaming
         _let_numba_find_print()
+        _let_numba_keep(Path(streaming.snapshot_cache))
         from streaming.shelf_writer import ShelfWriter
 
-        streaming = self._settings.streaming
         self._models = Models(
             Objects.from_settings(self._settings), Path(streaming.snapshot_cache), streaming.pointer_poll_s
         )
@@ -76,6 +78,17 @@ def _let_numba_find_print() -> None:
     module = sys.modules.get(print.__module__)
     if module is not None and not hasattr(module, print.__name__):
         setattr(module, print.__name__, print)
+
+
+def _let_numba_keep(cache: Path) -> None:
+    """Where the code comes in a zip or a folder that is read-only, compiled kernels go below ``cache``.
+
+    Numba would try the home folder next, and a service's user may have none. For code in a zip it looks at the second
+    variable only. To be called before Numba is imported.
+    """
+    if not os.access(Path(__file__).parent, os.W_OK):
+        os.environ.setdefault("NUMBA_CACHE_DIR", str(cache / "numba"))
+        os.environ.setdefault("XDG_CACHE_HOME", str(cache))
 
 
 def serve_function(settings: Settings) -> Any:
