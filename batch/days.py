@@ -13,7 +13,7 @@ import pandas as pd
 from batch.moments import Units, day_moments
 from batch.partition import Actions, DayPartition
 from batch.recipe import MomentRecipe
-from batch.units import DAY_MS, REACH_DAYS, first_copies, unit_days, unit_keys
+from batch.units import DAY_MS, REACH_DAYS, unit_days, unit_keys
 from contracts.events import ACTION_TYPES
 from contracts.records import parse_records
 
@@ -121,17 +121,19 @@ def make_days(events: pd.DataFrame, chunk: Chunk, recipe: MomentRecipe) -> Itera
     counts = {day: Counter[str]() for day in range(chunk.first, chunk.last + 1)}
     for day, name, number in zip(tallies["day"], tallies["subject"], tallies["ms"], strict=True):
         counts[int(day)][str(name)] += int(number)
-    events = events.sort_values(["ms", "event_id"], kind="stable", ignore_index=True)
-    first = first_copies(events["event_id"].tolist(), events["ms"].to_numpy())
-    repeats = events["day"].to_numpy()[~first]
+    events = events.assign(rank=pd.factorize(events["event_id"], sort=True)[0])
+    events = events.iloc[np.lexsort((events["rank"], events["ms"]))]
+    repeated = events["rank"].duplicated().to_numpy()
+    repeats = events["day"].to_numpy()[repeated]
     for day in repeats[(repeats >= chunk.first) & (repeats <= chunk.last)]:
         counts[int(day)]["duplicates"] += 1
-    identifies, actions = _split(events[first], events.loc[first, "kind"].to_numpy() == IDENTIFY)
-    session, _ = pd.factorize(actions["session"].where(actions["session"] != ""))
-    subject, _ = pd.factorize(actions["subject"])
-    actions = actions.assign(
-        unit_day=unit_days(session, actions["day"].to_numpy()), unit=unit_keys(session, subject)
-    ).sort_values(["unit_day", "unit", "ms", "event_id"], kind="stable")
+    events = events[~repeated]
+    identifies, actions = _split(events, events["kind"].to_numpy() == IDENTIFY)
+    session = pd.factorize(actions["session"].where(actions["session"] != ""))[0]
+    subject = pd.factorize(actions["subject"])[0]
+    actions = actions.assign(unit_day=unit_days(session, actions["day"].to_numpy()), unit=unit_keys(session, subject))
+    # Rows are in the order of (ms, event_id) already, and a stable sort keeps it within a unit.
+    actions = actions.iloc[np.lexsort((actions["unit"], actions["unit_day"]))]
     for day in range(chunk.first, chunk.last + 1):
         begin, end = np.searchsorted(actions["unit_day"], [day, day + 1])
         aliases = identifies[identifies["day"] == day]
@@ -146,8 +148,8 @@ def _split(frame: pd.DataFrame, chosen: npt.NDArray[np.bool_]) -> tuple[pd.DataF
 def _make_day(
     day: int, actions: pd.DataFrame, aliases: list[tuple[str, str]], counts: Counter[str], recipe: MomentRecipe
 ) -> DayPartition:
-    items, item = np.unique(actions["item"].to_numpy(str), return_inverse=True)
-    subjects, subject = np.unique(actions["subject"].to_numpy(str), return_inverse=True)
+    item, items = pd.factorize(actions["item"], sort=True)
+    subject, subjects = pd.factorize(actions["subject"], sort=True)
     unit = actions["unit"].to_numpy()
     starts = np.flatnonzero(np.diff(unit, prepend=unit[:1] - 1))
     offsets = np.append(starts, len(unit)).astype(np.int64)

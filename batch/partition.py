@@ -159,7 +159,7 @@ def decode(data: bytes) -> DayPartition:
         TrainingError: they are not a day partition of this format.
     """
     try:
-        table = pq.read_table(pa.BufferReader(data), use_threads=False)
+        table = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
         metadata = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
         found = int(metadata["liveshelf.format"])
         if found != FORMAT:

@@ -1,32 +1,17 @@
 """From a heap of events to units of behaviour: a session where one is given, else a person's UTC day."""
 
-from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
-__all__ = ["DAY_MS", "REACH_DAYS", "first_copies", "unit_days", "unit_keys"]
+__all__ = ["DAY_MS", "REACH_DAYS", "unit_days", "unit_keys"]
 
 DAY_MS: Final = 24 * 60 * 60 * 1000
 REACH_DAYS: Final = 2
 """Which unit an event belongs to depends on the session's events at most this many days away."""
 
 Longs = npt.NDArray[np.int64]
-
-
-def first_copies(event_ids: Sequence[str], occurred_ms: Longs) -> npt.NDArray[np.bool_]:
-    """True for the first row of each event id, in the order of ``occurred_ms``.
-
-    >>> first_copies(["a", "b", "a"], np.array([5, 5, 4])).tolist()
-    [False, True, True]
-    """
-    ids = pd.Series(event_ids)
-    order = np.argsort(occurred_ms, kind="stable")
-    first = np.empty(len(ids), bool)
-    first[order] = ~ids.iloc[order].duplicated().to_numpy()
-    return first
 
 
 def unit_days(session: npt.NDArray[Any], day: Longs) -> Longs:
