@@ -1,0 +1,410 @@
+"""``python -m batch.train`` as the scheduler runs it, on a small lake whose best next items are known.
+
+The lake is written as Firehose writes it; Spark, Valkey and the command are real, AWS is the emulator. The module
+trains four times: the first days, one day more, the same again from nothing, and a shop that has no events.
+"""
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from batch.partition import DayPartition, decode
+from batch.publish import Stores, mend_mirrors, prune_versions, switch
+from batch.train import main
+from contracts.errors import PublishConflict
+from contracts.items import Item, encode_catalogue
+from contracts.keys import batch_key, batch_row, popular_key, popular_row, registry_row, similar_key, similar_row
+from contracts.lake import catalogue_path, day_prefix, model_prefix, models_prefix, moments_prefix, pointer_path
+from contracts.lists import RecommendationList, decode_list
+from contracts.pointer import Pointer
+from contracts.settings import Settings, to_properties
+from contracts.snapshot import Manifest, Snapshot
+from local import toolchain, valkey
+from local.emulator_process import running_emulator
+from stores.aws import client
+
+pytestmark = pytest.mark.spark
+
+SHOP = "default"
+DAYS = 10
+GROUPS, MEMBERS = 4, 5
+START = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=20)
+"""Midnight of the first day, some weeks ago so that no run crosses the end of the window."""
+
+
+def item(group: int, member: int) -> str:
+    return f"g{group}-{member}"
+
+
+def day(number: int) -> date:
+    return (START + timedelta(days=number)).date()
+
+
+def event(id: str, at: float, **fields: Any) -> dict[str, Any]:
+    """An event that occurred ``at`` days after START."""
+    occurred = START + timedelta(days=at)
+    times = {"occurred_at": occurred.isoformat(), "received_at": (occurred + timedelta(seconds=1)).isoformat()}
+    return {"event_id": id, "event_type": "view"} | times | fields
+
+
+def visits(number: int) -> list[dict[str, Any]]:
+    """A day of visits: four of the five items of one group each, and often bread, which goes with everything."""
+    rng = np.random.default_rng(number)
+    events = []
+    for visit in range(40):
+        group = visit % GROUPS
+        basket = [item(group, member) for member in rng.permutation(MEMBERS)[:4]]
+        basket += ["bread"] if rng.random() < 0.4 else []
+        for place, chosen in enumerate(basket):
+            name, at = f"d{number}-v{visit}-{place}", number + 0.1 + visit / 60 + place / 5000
+            user = f"{group}.{rng.integers(8)}" if place == 0 else events[-1]["user_id"]
+            events.append(event(name, at, user_id=user, session_id=f"d{number}-v{visit}", item_id=chosen))
+    return events
+
+
+SPECIAL = {
+    1: [
+        event(f"collector-{n}", 1.5, user_id="collector", session_id="c", item_id=item(1, n), event_type="purchase")
+        for n in range(3)
+    ],
+    2: [event("grocer", 2.5, user_id="grocer", item_id=item(0, 0), event_type="purchase")],
+    5: [event(f"anonymous-{n}", 5.5, anonymous_id="visitor", session_id="x", item_id=item(2, n)) for n in range(2)],
+    6: [event("hello", 6.5, event_type="identify", anonymous_id="visitor", user_id="known")],
+}
+AFTER_MIDNIGHT = event("owl", 3.999999, user_id="owl", item_id=item(0, 1))  # received on day 4
+TOO_LATE = event("too-late", 1.5, user_id="slow", item_id=item(0, 1))  # arrives on day 4
+OTHER_SHOP = [
+    event(f"other-{n}", n // 20 + 0.5, shop_id="other", user_id=f"o{n}", session_id=f"o{n}", item_id=chosen)
+    for n in range(100)
+    for chosen in (item(0, 0), "lamp")
+]
+MALFORMED = [
+    b"not json",
+    b"[]",
+    json.dumps(event("wave", 4.5, user_id="7", item_id="a", event_type="wave")).encode(),
+    json.dumps(event("nothing", 4.5, user_id="7")).encode(),
+]
+COPIES_SAME_DAY, COPIES_NEXT_DAY = 7, 3
+
+
+def arrivals() -> dict[int, list[list[dict[str, Any]]]]:
+    """The objects of each arrival day."""
+    days = {number: [visits(number) + SPECIAL.get(number, [])] for number in range(DAYS)}
+    days[2].append(visits(2)[:COPIES_SAME_DAY])
+    days[3].append(visits(2)[-COPIES_NEXT_DAY:])
+    days[4].append([AFTER_MIDNIGHT, TOO_LATE])
+    for number in range(5):
+        days[number].append([e for e in OTHER_SHOP if e["event_id"] and e["occurred_at"][:10] == str(day(number))])
+    return days
+
+
+ACTIONS = sum(len(visits(number)) for number in range(DAYS)) + 3 + 1 + 2 + 1
+"""Distinct actions of the shop: visits, collector, grocer, visitor, owl."""
+
+
+@dataclass
+class Lake:
+    """The stores of the module, and what each run said."""
+
+    settings: Settings
+    file: Path
+    environment: dict[str, str]
+    stores: Stores
+    runs: dict[str, subprocess.CompletedProcess[str]] = field(default_factory=dict)
+    pointers: dict[str, Pointer | None] = field(default_factory=dict)
+    etags: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def write(self, number: int, objects: Sequence[Sequence[dict[str, Any]]], raw: Sequence[bytes] = ()) -> None:
+        """Objects of an arrival day, gzipped JSON lines."""
+        for at, events in enumerate(objects):
+            lines = [json.dumps(e).encode() for e in events] + (list(raw) if at == 0 else [])
+            path = f"{day_prefix(day(number))}behaviour-1-{day(number)}-0{at}-00-00-part{at}.gz"
+            self.stores.objects.put(path, gzip.compress(b"".join(line + b"\n" for line in lines)))
+
+    def train(self, name: str, *options: str) -> None:
+        """Run the command, and note what it said and what it left behind."""
+        command = [sys.executable, "-m", "batch.train", "--settings", str(self.file), "--driver-memory", "512m"]
+        self.runs[name] = subprocess.run(
+            [*command, *options], capture_output=True, text=True, env=self.environment, timeout=240, check=False
+        )
+        self.pointers[name] = self.stores.tables.current(SHOP)
+        rows = client("s3", self.settings).list_objects_v2(
+            Bucket=self.settings.lake_bucket, Prefix=f"shop={SHOP}/moments/"
+        )
+        self.etags[name] = {
+            row["Key"].split("/")[2]: f"{row['ETag']} {row['LastModified']}" for row in rows.get("Contents", ())
+        }
+
+    def summary(self, name: str) -> dict[str, Any]:
+        """The JSON of the last line of a run."""
+        done = self.runs[name]
+        assert done.returncode == 0, done.stdout + done.stderr
+        head, _, text = done.stdout.strip().splitlines()[-1].partition(" ")
+        assert head == "TRAINED", done.stdout
+        return dict(json.loads(text))
+
+    def snapshot(self, name: str, folder: Path) -> Snapshot:
+        """The snapshot a run published, downloaded and verified."""
+        prefix = model_prefix(SHOP, self.summary(name)["version"])
+        names = [path.removeprefix(prefix) for path in self.stores.objects.list(prefix)]
+        self.stores.objects.download_folder(prefix, names, folder)
+        return Snapshot.open(folder, verify=True)
+
+    def partition(self, number: int) -> DayPartition:
+        """The stored sums of a day."""
+        (path,) = self.stores.objects.list(moments_prefix(SHOP, day(number)))
+        return decode(self.stores.objects.get(path))
+
+    def lists(self, row: str, key: str) -> list[RecommendationList]:
+        """A list in DynamoDB and in Redis."""
+        found = [self.stores.tables.get(row), *self.stores.cluster.get_many([key])]
+        return [decode_list(value) for value in found if value is not None]
+
+    def person(self, subject: str) -> list[RecommendationList]:
+        """A person's batch lists of the first version."""
+        version = self.summary("first")["version"]
+        return self.lists(batch_row(SHOP, version, subject), batch_key(SHOP, version, subject))
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
+    """Empty stores."""
+    environment = {
+        "AWS_ACCESS_KEY_ID": "local",
+        "AWS_SECRET_ACCESS_KEY": "local",
+        "JAVA_HOME": str(toolchain.java_home()),
+        "LIVESHELF_SPARK_JARS": ":".join(map(str, toolchain.jars().spark)),
+    }
+    with running_emulator() as endpoint, valkey.cluster() as nodes, pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        settings = Settings.from_properties({"liveshelf": {"aws.endpoint": endpoint, "redis.nodes": nodes}})
+        file = tmp_path_factory.mktemp("settings") / "application_properties.json"
+        file.write_text(json.dumps(to_properties(settings)))
+        place = {"LocationConstraint": settings.aws_region}
+        client("s3", settings).create_bucket(Bucket=settings.lake_bucket, CreateBucketConfiguration=place)
+        stores = Stores.open(settings)
+        stores.tables.ensure()
+        yield Lake(settings, file, dict(os.environ), stores)
+        stores.cluster.close()
+
+
+@pytest.fixture(scope="module")
+def lake(stack: Lake) -> Lake:
+    """The lake after the four runs."""
+    catalogue = [
+        Item(item_id=item(g, m), title=f"{g} {m}", repeatable=g == 0) for g in range(GROUPS) for m in range(MEMBERS)
+    ]
+    stack.stores.objects.put(catalogue_path(SHOP), encode_catalogue(catalogue))
+    for number, objects in arrivals().items():
+        stack.write(number, objects, MALFORMED if number == 4 else ())
+    stack.train("first", "--holdout-days", "2", "--cases", "50")
+    stack.write(DAYS, [visits(DAYS)])
+    stack.train("second", "--no-evaluate")
+    for path in stack.stores.objects.list(f"shop={SHOP}/moments/"):
+        stack.stores.objects.delete(path)
+    with ThreadPoolExecutor(2) as pool:  # the two runs share nothing that is written
+        tuple(pool.map(lambda run: stack.train(*run), [("rebuilt", "--no-evaluate"), ("void", "--shop", "void")]))
+    return stack
+
+
+def test_the_published_model_knows_the_best_next_items(lake: Lake, tmp_path: Path) -> None:
+    found = lake.snapshot("first", tmp_path)
+    assert found.items == sorted([item(g, m) for g in range(GROUPS) for m in range(MEMBERS)] + ["bread"])
+    assert found.popular[0] == "bread"
+    indptr, cols, data = found.matrix
+    for g in range(GROUPS):
+        group = {item(g, m) for m in range(MEMBERS)}
+        for name in group:
+            row = slice(indptr[found.row(name)], indptr[found.row(name) + 1])
+            best = [found.items[cols[row][at]] for at in np.argsort(-data[row])[: MEMBERS - 1]]
+            assert set(best) == group - {name}
+
+
+def test_the_manifest_tells_the_whole_story(lake: Lake, tmp_path: Path) -> None:
+    said, found = lake.summary("first"), lake.snapshot("first", tmp_path).manifest
+    assert (found.shop_id, found.version, found.parent) == (SHOP, said["version"], None)
+    assert found.rows == said["rows"]
+    assert found.training["settings_digest"] == said["settings_digest"]
+    assert (found.rows["days"], found.rows["days_made"]) == (DAYS + 2, DAYS + 2)
+    registered = lake.stores.tables.get(registry_row(SHOP, found.version))
+    assert registered is not None
+    assert msgspec.json.decode(registered, type=Manifest) == found
+
+
+def test_every_record_is_counted_once_or_accounted_for(lake: Lake) -> None:
+    rows = lake.summary("first")["rows"]
+    assert rows["actions"] == ACTIONS
+    assert rows["duplicates"] == COPIES_SAME_DAY + COPIES_NEXT_DAY
+    assert rows["too_late"] == 1
+    assert {name: number for name, number in rows.items() if name.startswith("malformed.")} == {
+        "malformed.not_json": 2,
+        "malformed.unknown_type": 1,
+        "malformed.missing_field": 1,
+    }
+
+
+def test_an_event_received_after_midnight_is_of_the_day_it_occurred(lake: Lake) -> None:
+    assert "u.owl" in lake.partition(3).actions.subjects
+    assert "u.owl" not in lake.partition(4).actions.subjects
+
+
+def test_another_shops_events_do_not_leak(lake: Lake) -> None:
+    for number in range(5):
+        found = lake.partition(number)
+        assert "lamp" not in found.moments.items
+        assert not [subject for subject in found.actions.subjects if subject.startswith("u.o") and subject != "u.owl"]
+    assert lake.person("u.o1") == []
+
+
+def test_the_evaluation_finds_the_rest_of_a_visit(lake: Lake) -> None:
+    metrics = lake.summary("first")["metrics"]
+    assert set(metrics) == {"live", "batch", "popularity"}
+    assert metrics["live"]["MRR@20"] > 2 * metrics["popularity"]["MRR@20"]
+    assert metrics["live"]["MRR@20"] > 0.7
+
+
+def test_a_persons_list_is_in_both_stores_and_carries_the_version(lake: Lake) -> None:
+    in_dynamodb, in_redis = lake.person("u.collector")
+    assert in_dynamodb == in_redis
+    assert (in_redis.source, in_redis.model_version) == ("batch", lake.summary("first")["version"])
+    assert set(in_redis.items[:2]) == {item(1, 3), item(1, 4)}
+    assert not {item(1, m) for m in range(3)} & set(in_redis.items)  # bought, and not bought again
+    assert in_redis.scores == sorted(in_redis.scores, reverse=True)
+
+
+def test_what_is_bought_again_comes_back(lake: Lake) -> None:
+    for found in lake.person("u.grocer"):
+        assert found.items[0] == item(0, 0)
+
+
+def test_what_a_visitor_did_before_they_said_who_they_are_is_theirs(lake: Lake) -> None:
+    assert lake.person("a.visitor") == []
+    for found in lake.person("u.known"):
+        assert {item(2, 2), item(2, 3), item(2, 4)} <= set(found.items[:5])
+
+
+def test_similar_and_popular_lists_are_in_both_stores_and_expire(lake: Lake) -> None:
+    said = lake.summary("first")
+    version = said["version"]
+    similar = lake.lists(similar_row(SHOP, version, item(3, 0)), similar_key(SHOP, version, item(3, 0)))
+    popular = lake.lists(popular_row(SHOP, version), popular_key(SHOP, version))
+    assert (len(similar), len(popular)) == (2, 2)
+    assert all(set(found.items[:4]) == {item(3, m) for m in range(1, MEMBERS)} for found in similar)
+    assert all((found.source, found.items[0]) == ("popular", "bread") for found in popular)
+    assert {found.model_version for found in (*similar, *popular)} == {version}
+    (ttl,) = lake.stores.cluster.execute([("TTL", popular_key(SHOP, version))])
+    assert 0 < ttl <= lake.settings.training.list_ttl_s
+    assert (said["rows"]["similar_lists"], said["rows"]["popular_lists"]) == (GROUPS * MEMBERS + 1, 1)
+
+
+def test_the_second_version_follows_the_first_and_makes_only_the_days_around_the_new_one(lake: Lake) -> None:
+    first, second = lake.summary("first"), lake.summary("second")
+    assert second["parent"] == first["version"]
+    assert second["rows"]["days"] == DAYS + 3
+    assert second["rows"]["days_made"] == 5  # the new day, three before whose visits it can decide over, and one after
+    untouched = [f"day={day(number)}" for number in range(-1, DAYS - 3)]
+    assert [lake.etags["second"][name] for name in untouched] == [lake.etags["first"][name] for name in untouched]
+    assert len(lake.etags["second"]) == DAYS + 3
+    assert second["rows"]["actions"] == ACTIONS + len(visits(DAYS))
+
+
+def test_an_incremental_model_is_the_full_rebuild(lake: Lake, tmp_path: Path) -> None:
+    grown, rebuilt = lake.snapshot("second", tmp_path / "grown"), lake.snapshot("rebuilt", tmp_path / "rebuilt")
+    assert (rebuilt.manifest.rows["days_made"], rebuilt.manifest.parent) == (DAYS + 3, grown.version)
+    assert rebuilt.items == grown.items
+    for one, other in zip(grown.matrix[:2], rebuilt.matrix[:2], strict=True):
+        np.testing.assert_array_equal(one, other)
+    np.testing.assert_allclose(grown.matrix[2], rebuilt.matrix[2], rtol=1e-6, atol=1e-6)
+    np.testing.assert_array_equal(grown.popularity, rebuilt.popularity)
+    left_out = {"days_made"}
+    assert {k: v for k, v in grown.manifest.rows.items() if k not in left_out} == {
+        k: v for k, v in rebuilt.manifest.rows.items() if k not in left_out
+    }
+
+
+def test_a_shop_without_events_ends_with_status_2_and_changes_no_pointer(lake: Lake) -> None:
+    done = lake.runs["void"]
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "train: cannot train: the window" in done.stderr
+    assert "holds no action of shop 'void'" in done.stderr
+    assert lake.stores.tables.current("void") is None
+    assert lake.stores.cluster.pointer("void") is None
+    assert lake.stores.objects.list(models_prefix("void")) == []
+
+
+def test_an_empty_window_ends_with_status_2_and_says_what_there_is(
+    lake: Lake, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--settings", str(lake.file), "--dry-run", "--until", "2020-01-01"]) == 2
+    assert f"2020-01-01; the lake holds arrivals from {day(0)} to {day(DAYS)}" in capsys.readouterr().err
+    assert main(["--settings", str(lake.file), "--dry-run"]) == 0
+    assert f"{DAYS + 3} days, {DAYS + 3} of them stored" in capsys.readouterr().out
+
+
+def test_the_three_pointers_agree_on_the_last_version(lake: Lake) -> None:
+    live = lake.stores.tables.current(SHOP)
+    assert live is not None
+    assert live.version == lake.summary("rebuilt")["version"]
+    assert_mirrored(lake, live)
+
+
+def assert_mirrored(lake: Lake, live: Pointer) -> None:
+    assert lake.stores.cluster.pointer(SHOP) == live
+    assert msgspec.json.decode(lake.stores.objects.get(pointer_path(SHOP)), type=Pointer) == live
+
+
+def test_a_run_that_another_one_overtook_leaves_the_others_version_live(lake: Lake, tmp_path: Path) -> None:
+    """It read the second version as its parent; meanwhile the rebuilt one went live."""
+    live = lake.stores.tables.current(SHOP)
+    assert live is not None
+    second = lake.snapshot("second", tmp_path).manifest
+    overtaken = msgspec.structs.replace(second, version="20990101T000000Z-ffffff", parent=second.version)
+    with pytest.raises(PublishConflict, match=f"expected {second.version} to be live, found {live.version}"):
+        switch(lake.stores, SHOP, overtaken, datetime.now(UTC))
+    assert lake.stores.tables.current(SHOP) == live
+    assert_mirrored(lake, live)
+
+
+def test_a_switch_whose_answer_was_lost_may_be_repeated(lake: Lake) -> None:
+    live = lake.stores.tables.current(SHOP)
+    assert live is not None
+    lake.stores.tables.switch(SHOP, live, lake.summary("second")["version"])
+    assert lake.stores.tables.current(SHOP) == live
+
+
+def test_mirrors_left_behind_by_a_killed_run_are_mended(lake: Lake) -> None:
+    live = lake.stores.tables.current(SHOP)
+    assert live is not None
+    old = Pointer(version=lake.summary("first")["version"], switched_at=live.switched_at)
+    lake.stores.objects.put(pointer_path(SHOP), msgspec.json.encode(old))
+    lake.stores.cluster.publish_pointer(SHOP, old)
+    assert mend_mirrors(lake.stores, SHOP) == live
+    assert_mirrored(lake, live)
+    lake.stores.objects.put(pointer_path(SHOP), b"torn")
+    assert mend_mirrors(lake.stores, SHOP) == live
+    assert_mirrored(lake, live)
+
+
+def test_old_versions_are_deleted_but_never_the_live_one_or_its_parent(lake: Lake) -> None:
+    """Last in the module: it deletes the first version."""
+    first, second, last = (lake.summary(name)["version"] for name in ("first", "second", "rebuilt"))
+    lake.stores.objects.put(model_prefix(SHOP, "20990101T000000Z-aaaaaa") + "manifest.json", b"{}")
+    assert prune_versions(lake.stores.objects, SHOP, 1, (last, second)) == [first]
+    left = {
+        path.removeprefix(models_prefix(SHOP)).partition("/")[0]
+        for path in lake.stores.objects.list(models_prefix(SHOP))
+    }
+    assert left == {second, last, "20990101T000000Z-aaaaaa", "current.json"}
