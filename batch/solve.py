@@ -53,10 +53,10 @@ def build_system(totals: Totals, recipe: SolveRecipe) -> System:
     pairs, a = totals.pairs, recipe.a
     rows = np.repeat(np.arange(len(totals.items), dtype=np.int32), np.diff(pairs.indptr))
     on_diagonal = np.flatnonzero(rows == pairs.cols)
-    gram = a * pairs.values[0]
-    gram[on_diagonal] += (1 - a) * totals.sources[rows[on_diagonal]]
-    cross = a * pairs.values[-1]
-    if a < 1:
+    gram, cross = pairs.values[0], pairs.values[-1]
+    if a < 1:  # else they are used as they are: at a = 1 a copy would only cost memory
+        gram, cross = a * gram, a * cross
+        gram[on_diagonal] += (1 - a) * totals.sources[rows[on_diagonal]]
         _add_order(pairs.indptr, pairs.cols, totals.order, 1 - a, cross)
     diagonal = np.zeros(len(totals.items))
     diagonal[rows[on_diagonal]] = gram[on_diagonal]
