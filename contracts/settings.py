@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final, get_type_hints
 
 from contracts.errors import SettingsError
+from contracts.events import LATE_MS
 from contracts.ids import check_shop
 
 __all__ = [
@@ -23,6 +24,14 @@ __all__ = [
 
 ENVIRONMENT_VARIABLE: Final = "LIVESHELF_PROPERTIES"
 MANAGED_PATH: Final = "/etc/flink/application_properties.json"
+
+
+def _check_positive(part: Any, group: str) -> None:
+    for f in fields(part):
+        value = getattr(part, f.name)
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and value <= 0:
+            message = f"property {property_key(f.name)!r} of group {group!r} is {value}; expected a number above 0"
+            raise SettingsError(message)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +52,15 @@ class StreamingSettings:
     """A local folder; the managed service offers nothing but /tmp."""
     idle_timeout_s: int = 5
 
+    def __post_init__(self) -> None:
+        _check_positive(self, "liveshelf.streaming")
+        if self.window_delay_s * 1000 <= LATE_MS:
+            message = (
+                f"window.delay.s is {self.window_delay_s}; expected more than the lateness rule's {LATE_MS // 1000}, "
+                "or windows close before events that are not late"
+            )
+            raise SettingsError(message)
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings:
@@ -50,8 +68,12 @@ class TrainingSettings:
 
     similar_size: int = 50
     batch_size: int = 100
-    list_ttl_s: int = 14 * 24 * 3600
+    list_ttl_s: int = 90 * 24 * 3600
+    """Longer than any pause between trainings, so that the live model keeps its lists, and those one can go back to."""
     keep_versions: int = 10
+
+    def __post_init__(self) -> None:
+        _check_positive(self, "liveshelf.training")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +84,9 @@ class ServingSettings:
     dynamodb_timeout_ms: int = 200
     max_batch: int = 500
     trending_buckets: int = 12
+
+    def __post_init__(self) -> None:
+        _check_positive(self, "liveshelf.serving")
 
 
 @dataclass(frozen=True, kw_only=True)

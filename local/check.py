@@ -72,7 +72,7 @@ class Check:
         first = loop.trained["version"]
         second = loop.stack.stage("retrain", loop.trainer.train)["version"]
         loop.stack.stage("switch", lambda: loop.await_version(second, self._probe))
-        self.figures |= {"model_versions": [first, second]}
+        self.figures |= {"model_versions": [first, second], "switched_during_replay": not self._sending.done()}
 
     def _measure(self, reader: ShelfReader) -> None:
         loop = self._loop
@@ -132,7 +132,7 @@ def _placeless(settings: Settings) -> list[dict[str, Any]]:
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m local.check", description=__doc__)
-    parser.add_argument("--rate", type=float, default=250.0, help="replayed events a second (default: %(default)s)")
+    parser.add_argument("--rate", type=float, default=200.0, help="replayed events a second (default: %(default)s)")
     parser.add_argument("--limit", type=int, help="replay at most so many events (default: two weeks, about 56,000)")
     return parser.parse_args(argv)
 

@@ -80,11 +80,7 @@ class Stack:
         self.supervisor.start(emulator)
         nodes = valkey.start(self.supervisor, nodes=2, first_port=7001)
         given = Settings.from_properties({"liveshelf": {"aws.endpoint": endpoint, "redis.nodes": nodes}})
-        streaming = StreamingSettings(
-            # Nothing of the demo arrives late, so its S3 windows may close after one minute instead of fifteen.
-            window_delay_s=60,
-            snapshot_cache=str(self.supervisor.data / "snapshots"),
-        )
+        streaming = StreamingSettings(snapshot_cache=str(self.supervisor.data / "snapshots"))
         # All parts share this machine's cores: at AWS's 50 ms a busy core would look like an absent Redis.
         self.settings = replace(given, streaming=streaming, serving=ServingSettings(redis_timeout_ms=400))
         self.properties.write_text(json.dumps(to_properties(self.settings), indent=2))

@@ -103,11 +103,11 @@ class Cluster:
         """All keys that match, over all nodes; for checks and admin, not for serving (it walks the whole key space)."""
         yield from self._client.scan_iter(match=pattern, count=1000)
 
-    def compare_and_set(self, rows: Sequence[tuple[str, str | None, bytes, int]]) -> list[bool]:
-        """Replace each user value whose revision still is the expected one, see :func:`stores.scripts.compare_and_set`.
+    def compare_and_set(self, rows: Sequence[tuple[str, bytes, bytes, int]]) -> list[bool]:
+        """Replace each value that still begins as it was read, see :func:`stores.scripts.compare_and_set`.
 
         Args:
-            rows: ``(key, expected rev, new value, TTL in seconds)``; keys distinct.
+            rows: ``(key, expected head, new value, TTL in seconds)``; keys distinct.
 
         Returns:
             Whether each was replaced. ``False`` also where an attempt succeeded but its answer was lost: read again.

@@ -56,10 +56,12 @@ SCRIPTS: Final = {_sha(text): text for text in (_COMPARE_AND_SET, _GROW_BUCKETS)
 _COMPARE_AND_SET_SHA, _GROW_BUCKETS_SHA = SCRIPTS
 
 
-def compare_and_set(key: str, rev: str | None, value: bytes, ttl_s: int) -> Command:
-    """Replace a user value if its revision still is ``rev`` (``None``: if there is no value); answers 1 or 0."""
-    prefix = "" if rev is None else f'{{"rev":"{rev}"'
-    return ("EVALSHA", _COMPARE_AND_SET_SHA, 1, key, prefix, value, ttl_s)
+def compare_and_set(key: str, head: bytes, value: bytes, ttl_s: int) -> Command:
+    """Replace a value if it still begins with ``head`` (``b""``: if there is none); answers 1 or 0.
+
+    The head of a user value is its revision: the first :data:`contracts.lists.REV_BYTES` bytes.
+    """
+    return ("EVALSHA", _COMPARE_AND_SET_SHA, 1, key, head, value, ttl_s)
 
 
 def grow_buckets(key: str, buckets: Mapping[int, Sequence[float]], ttl_s: int, oldest_s: int) -> Command:
@@ -67,5 +69,5 @@ def grow_buckets(key: str, buckets: Mapping[int, Sequence[float]], ttl_s: int, o
 
     Buckets that start before ``oldest_s`` may be dropped once a key holds more than a day of them.
     """
-    fields = [part for start, values in buckets.items() for part in (start, ",".join(f"{v:.10g}" for v in values))]
+    fields = [part for start, values in buckets.items() for part in (start, ",".join(f"{float(v)!r}" for v in values))]
     return ("EVALSHA", _GROW_BUCKETS_SHA, 1, key, ttl_s, oldest_s, *fields)

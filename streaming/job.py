@@ -7,7 +7,7 @@ from pyflink.table import Schema, StatementSet, StreamTableEnvironment, Table
 from contracts.features import ITEM_FEATURES, USER_FEATURES
 from contracts.settings import Settings
 from streaming import sql
-from streaming.parsing import PARSED, parse
+from streaming.parsing import PARSED, parse_function
 from streaming.serve import SERVE_ARGUMENTS, serve_function
 from streaming.sinks import create_sinks
 from streaming.source import RECORDS, create_source
@@ -53,7 +53,7 @@ def _parsed(tables: StreamTableEnvironment, settings: Settings) -> Table:
     """
     arrived_ms = "1000 * UNIX_TIMESTAMP(CAST(arrived AS STRING)) AS arrived_ms"
     raw = tables.sql_query(f"SELECT data, shard_id, sequence_number, {arrived_ms} FROM {RECORDS}")
-    stream = tables.to_data_stream(raw.map(parse).alias(*PARSED))
+    stream = tables.to_data_stream(raw.map(parse_function()).alias(*PARSED))
     minutes, seconds = divmod(settings.streaming.window_delay_s, 60)
     schema = (
         Schema.new_builder()

@@ -24,7 +24,9 @@ class Measures:
         self._clock = clock
         self._fresh: deque[tuple[float, int]] = deque(maxlen=_LIMIT)
         self._values = {"batch_rows": 0, "redis_ms": 0, "scoring_us_per_list": 0, "model_trained_at_s": 0}
-        self._counters = {name: group.counter(name) for name in ("counted", "late", "lists_written", "conflicts")}
+        self._counters = {
+            name: group.counter(name) for name in ("counted", "late", "lists_written", "conflicts", "unreadable")
+        }
         for name in self._values:
             group.gauge(name, lambda name=name: self._values[name])
         group.gauge("freshness_p50_ms", lambda: self._freshness(0.5))

@@ -5,8 +5,7 @@ import logging
 import os
 import shutil
 import threading
-import time
-from collections.abc import Callable
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +24,14 @@ _KEEP = 3  # snapshots kept on disk: the live one, the one before (still mapped 
 
 
 class Models:
-    """Snapshots by shop. ``current`` never blocks on the network once a shop's first snapshot is there."""
+    """Snapshots of the given shops. ``current`` never blocks on the network after a shop's first call."""
 
-    def __init__(
-        self, objects: Objects, cache: Path, poll_s: float, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, objects: Objects, shops: Collection[str], cache: Path, poll_s: float) -> None:
         self._objects = objects
         self._cache = cache
         self._poll_s = poll_s
-        self._clock = clock
+        self._shops = frozenset(shops)
         self._live: dict[str, Snapshot | None] = {}
-        self._checked: dict[str, float] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="model-pointer", daemon=True)
 
@@ -50,6 +46,8 @@ class Models:
     def current(self, shop: str) -> Snapshot | None:
         """The snapshot to score a whole batch with; ``None`` where nothing is published yet."""
         if shop not in self._live:
+            if shop not in self._shops:  # whatever a producer writes there, it is not looked up, nor polled for
+                return None
             self._refresh(shop)
         return self._live[shop]
 

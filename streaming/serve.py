@@ -49,7 +49,10 @@ class Serve(ScalarFunction):  # type: ignore[misc]
         from streaming.shelf_writer import ShelfWriter
 
         self._models = Models(
-            Objects.from_settings(self._settings), Path(streaming.snapshot_cache), streaming.pointer_poll_s
+            Objects.from_settings(self._settings),
+            self._settings.shops,
+            Path(streaming.snapshot_cache),
+            streaming.pointer_poll_s,
         )
         measures = Measures(context.get_metric_group())
         cluster = Cluster.from_settings(self._settings, attempts=6)

@@ -1,14 +1,15 @@
 """One batch to Redis in two round trips: read people and their batch lists, score, write everything with guards."""
 
+import logging
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 import numpy as np
 
-from contracts.errors import StoreError
+from contracts.errors import ContractError, StoreError
 from contracts.keys import alias_key, batch_key, item_key, trending_key, user_key
-from contracts.lists import RecommendationList, UserValue, decode_list, decode_user, encode_value
+from contracts.lists import REV_BYTES, RecommendationList, UserValue, decode_list, decode_user, encode_value
 from contracts.scoring import score_rows
 from contracts.settings import StreamingSettings
 from contracts.snapshot import Snapshot
@@ -28,6 +29,8 @@ _ROUNDS: Final = 8
 _LOGGED: Final = 20  # items of a list that the served log keeps
 
 Who = tuple[str, str]
+Value = TypeVar("Value")
+_log = logging.getLogger(__name__)
 
 
 class ShelfWriter:
@@ -90,7 +93,7 @@ class ShelfWriter:
     ) -> tuple[dict[Who, UserValue], dict[Who, Person]]:
         """Read, revise, score and write people; return the values, and those that someone else changed in between."""
         snapshots = {shop: self._models.current(shop) for shop, _ in people}
-        known, batch_lists, strangers = self._read(people, snapshots)
+        heads, known, batch_lists, strangers = self._read(people, snapshots)
         now_ns = self._now_ns()
         revised = {
             who: revise(known.get(who), person, strangers.get(who, []), self._keep(snapshots[who[0]]), now_ns // 1000)
@@ -100,7 +103,7 @@ class ShelfWriter:
         commands = [
             compare_and_set(
                 user_key(*who),
-                known[who].rev if who in known else None,
+                heads[who],
                 encode_value(scored[who]),
                 self._settings.user_ttl_s,
             )
@@ -119,21 +122,37 @@ class ShelfWriter:
 
     def _read(
         self, people: dict[Who, Person], snapshots: dict[str, Snapshot | None]
-    ) -> tuple[dict[Who, UserValue], dict[Who, RecommendationList], dict[Who, list[UserValue]]]:
-        """Stored values, batch lists of the model in use, and values of visitors who became known: one round trip."""
+    ) -> tuple[dict[Who, bytes], dict[Who, UserValue], dict[Who, RecommendationList], dict[Who, list[UserValue]]]:
+        """One round trip for heads (what a replacement is guarded by) and stored values of people, their batch lists of
+        the model in use, and the values of visitors who became known.
+        """
         keys = [user_key(*who) for who in people]
         listed = [(who, snapshot.version) for who in people if (snapshot := snapshots[who[0]]) is not None]
         keys += [batch_key(who[0], version, who[1]) for who, version in listed]
         aliased = [(who, alias) for who, person in people.items() for alias in person.aliases]
         keys += [user_key(who[0], f"a.{alias}") for who, alias in aliased]
         values = iter(self._cluster.get_many(keys))
-        known = {who: decode_user(value) for who in people if (value := next(values))}
-        batch_lists = {who: decode_list(value) for who, _ in listed if (value := next(values))}
+        stored = {who: next(values) or b"" for who in people}
+        known = {who: value for who, data in stored.items() if (value := self._readable(data, decode_user))}
+        lists = ((who, self._readable(next(values), decode_list)) for who, _ in listed)
+        batch_lists = {who: batch for who, batch in lists if batch}
         strangers: dict[Who, list[UserValue]] = {}
         for who, _ in aliased:
-            if value := next(values):
-                strangers.setdefault(who, []).append(decode_user(value))
-        return known, batch_lists, strangers
+            if value := self._readable(next(values), decode_user):
+                strangers.setdefault(who, []).append(value)
+        return {who: data[:REV_BYTES] for who, data in stored.items()}, known, batch_lists, strangers
+
+    def _readable(self, data: bytes | None, decode: Callable[[bytes], Value]) -> Value | None:
+        """The decoded value; nothing where there is none or it cannot be read: it is replaced, and counted.
+
+        Raising would stop the stream, and a replay would read the same bytes again.
+        """
+        try:
+            return decode(data) if data else None
+        except ContractError as exc:
+            self._measures.count("unreadable")
+            _log.warning("a stored value is replaced: %s", exc)
+            return None
 
     def _keep(self, snapshot: Snapshot | None) -> int:
         return 2 * (snapshot.manifest.model.history if snapshot else _HISTORY_WITHOUT_MODEL)

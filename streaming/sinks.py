@@ -45,7 +45,7 @@ def create_sinks(tables: StreamTableEnvironment, settings: Settings) -> None:
 
     Parquet files roll with every checkpoint and become visible when it completes, so a row is there exactly once.
     """
-    base = f"s3://{settings.lake_bucket}/"
+    base = f"s3a://{settings.lake_bucket}/"  # the scheme that the managed service wants of a job's own file system
     _create(tables, "item_features", base, _features(ITEM_FEATURES), ("shop", "dataset", "entity", *_TIME))
     _create(tables, "user_features", base, _features(USER_FEATURES), ("shop", "dataset", "entity", *_TIME))
     _create(tables, "dead_letter", base, _DEAD, ("shop", "dataset", *_TIME))

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from contracts.lists import UserValue, encode_value, next_rev
+from contracts.lists import REV_BYTES, UserValue, encode_value, next_rev
 from contracts.settings import Settings
 from local.valkey import cluster as valkey_cluster
 from stores.cluster import Cluster
@@ -31,17 +31,21 @@ def test_only_one_of_two_writers_that_read_the_same_revision_wins(redis: Cluster
     first = UserValue(rev=next_rev(None, 10))
     second = UserValue(rev=next_rev(first.rev, 0))
     rival = UserValue(rev=next_rev(first.rev, 99))
-    assert redis.compare_and_set([("default:user:cas", None, encode_value(first), 60)]) == [True]
-    assert redis.compare_and_set([("default:user:cas", None, encode_value(rival), 60)]) == [False]
-    assert redis.compare_and_set([("default:user:cas", first.rev, encode_value(second), 60)]) == [True]
-    assert redis.compare_and_set([("default:user:cas", first.rev, encode_value(rival), 60)]) == [False]
+    assert redis.compare_and_set([("default:user:cas", b"", encode_value(first), 60)]) == [True]
+    assert redis.compare_and_set([("default:user:cas", b"", encode_value(rival), 60)]) == [False]
+    assert redis.compare_and_set([("default:user:cas", encode_value(first)[:REV_BYTES], encode_value(second), 60)]) == [
+        True
+    ]
+    assert redis.compare_and_set([("default:user:cas", encode_value(first)[:REV_BYTES], encode_value(rival), 60)]) == [
+        False
+    ]
     assert redis.get_many(["default:user:cas"]) == [encode_value(second)]
 
 
 def test_a_replayed_bucket_never_sets_a_newer_value_back(redis: Cluster) -> None:
     for values in ([2.0, 1.0, 7.5], [1.0, 1.0, 2.5], [1.0, 3.0, 2.5]):
         redis.execute([grow_buckets("default:item:A", {300: values}, 60, 0)])
-    assert redis.execute([("HGETALL", "default:item:A")]) == [{b"300": b"2,3,7.5"}]
+    assert redis.execute([("HGETALL", "default:item:A")]) == [{b"300": b"2.0,3.0,7.5"}]
 
 
 def test_expired_buckets_are_dropped_once_a_day_is_full(redis: Cluster) -> None:

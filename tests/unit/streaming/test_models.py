@@ -68,7 +68,7 @@ def bucket(tmp_path: Path) -> Folder:
 
 @pytest.fixture
 def models(bucket: Folder, tmp_path: Path) -> Models:
-    return Models(bucket, tmp_path / "cache", poll_s=3600)  # type: ignore[arg-type]
+    return Models(bucket, ["default"], tmp_path / "cache", poll_s=3600)  # type: ignore[arg-type]
 
 
 def version(models: Models) -> str | None:
@@ -97,6 +97,11 @@ def test_a_torn_snapshot_is_not_used_and_the_old_one_stays(models: Models, bucke
     assert version(models) == "v1"
     publish(bucket, "v2")
     assert version(models) == "v2"
+
+
+def test_a_shop_that_the_settings_do_not_name_has_no_model_and_is_not_looked_up(models: Models, bucket: Folder) -> None:
+    bucket.away = True
+    assert models.current("somebody-else") is None
 
 
 def test_while_storage_is_away_the_old_model_serves(models: Models, bucket: Folder) -> None:
