@@ -1,7 +1,7 @@
 """``python -m batch.train`` as the scheduler runs it, on a small lake whose best next items are known.
 
 The lake is written as Firehose writes it; Spark, Valkey and the command are real, AWS is the emulator. The module
-trains four times: the first days, one day more, the same again from nothing, and a shop that has no events.
+trains three times: the first days, one day more, and a shop that has no events.
 """
 
 import gzip
@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -19,13 +20,26 @@ import msgspec
 import numpy as np
 import pytest
 
+from batch.days import Chunk, day_number, make_days, sift
+from batch.moments import sum_moments
 from batch.partition import DayPartition, decode
+from batch.plan import arrival_day
 from batch.publish import Stores, mend_mirrors, prune_versions, switch
+from batch.recipe import Recipe
+from batch.solve import build_system, keep_strongest, satiate, solve_targets
 from batch.train import main
 from contracts.errors import PublishConflict
 from contracts.items import Item, encode_catalogue
 from contracts.keys import batch_key, batch_row, popular_key, popular_row, registry_row, similar_key, similar_row
-from contracts.lake import catalogue_path, day_prefix, model_prefix, models_prefix, moments_prefix, pointer_path
+from contracts.lake import (
+    EVENTS_PREFIX,
+    catalogue_path,
+    day_prefix,
+    model_prefix,
+    models_prefix,
+    moments_prefix,
+    pointer_path,
+)
 from contracts.lists import RecommendationList, decode_list
 from contracts.pointer import Pointer
 from contracts.settings import Settings, to_properties
@@ -61,7 +75,7 @@ def event(id: str, at: float, **fields: Any) -> dict[str, Any]:
 def visits(number: int) -> list[dict[str, Any]]:
     """A day of visits: four of the five items of one group each, and often bread, which goes with everything."""
     rng = np.random.default_rng(number)
-    events = []
+    events: list[dict[str, Any]] = []
     for visit in range(40):
         group = visit % GROUPS
         basket = [item(group, member) for member in rng.permutation(MEMBERS)[:4]]
@@ -202,7 +216,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
 
 @pytest.fixture(scope="module")
 def lake(stack: Lake) -> Lake:
-    """The lake after the four runs."""
+    """The lake after the three runs."""
     catalogue = [
         Item(item_id=item(g, m), title=f"{g} {m}", repeatable=g == 0) for g in range(GROUPS) for m in range(MEMBERS)
     ]
@@ -212,9 +226,6 @@ def lake(stack: Lake) -> Lake:
     stack.train("first", "--holdout-days", "2", "--cases", "50")
     stack.write(DAYS, [visits(DAYS)])
     stack.train("second", "--no-evaluate")
-    for path in stack.stores.objects.list(f"shop={SHOP}/moments/"):
-        stack.stores.objects.delete(path)
-    stack.train("rebuilt", "--no-evaluate")
     stack.train("void", "--shop", "void", "--until", str(day(0)))
     return stack
 
@@ -321,17 +332,30 @@ def test_the_second_version_follows_the_first_and_makes_only_the_days_around_the
 
 
 def test_an_incremental_model_is_the_full_rebuild(lake: Lake, tmp_path: Path) -> None:
-    grown, rebuilt = lake.snapshot("second", tmp_path / "grown"), lake.snapshot("rebuilt", tmp_path / "rebuilt")
-    assert (rebuilt.manifest.rows["days_made"], rebuilt.manifest.parent) == (DAYS + 3, grown.version)
-    assert rebuilt.items == grown.items
-    for one, other in zip(grown.matrix[:2], rebuilt.matrix[:2], strict=True):
-        np.testing.assert_array_equal(one, other)
-    np.testing.assert_allclose(grown.matrix[2], rebuilt.matrix[2], rtol=1e-6, atol=1e-6)
-    np.testing.assert_array_equal(grown.popularity, rebuilt.popularity)
-    left_out = {"days_made"}
-    assert {k: v for k, v in grown.manifest.rows.items() if k not in left_out} == {
-        k: v for k, v in rebuilt.manifest.rows.items() if k not in left_out
-    }
+    """The rebuild reads the whole lake at once, without Spark and without stored sums."""
+    objects, recipe = lake.stores.objects, Recipe()
+    lines, arrived = [], []
+    for path in objects.list(EVENTS_PREFIX):
+        found = gzip.decompress(objects.get(path)).splitlines()
+        number = arrival_day(path)
+        assert number is not None
+        lines += found
+        arrived += [day_number(number)] * len(found)
+    events = sift(lines, arrived, SHOP, recipe.moments.late_days)
+    chunk = Chunk(day_number(day(-1)), day_number(day(DAYS + 1)))
+    days = list(make_days(events, chunk, recipe.moments))
+    total = sum_moments([made.moments for made in days], recipe.solve.min_units)
+    triples = solve_targets(build_system(total, recipe.solve), 0, len(total.items), recipe.solve)
+    matrix = satiate(keep_strongest(triples, len(total.items), recipe.solve.keep), recipe.solve.satiation)
+
+    grown = lake.snapshot("second", tmp_path)
+    assert grown.items == total.items
+    np.testing.assert_array_equal(grown.matrix[0], matrix[0])
+    np.testing.assert_array_equal(grown.matrix[1], matrix[1])
+    np.testing.assert_allclose(grown.matrix[2], matrix[2], rtol=1e-6, atol=1e-6)
+    np.testing.assert_array_equal(grown.popularity, total.events)
+    counts = sum((Counter(made.counts) for made in days), Counter[str]())
+    assert grown.manifest.rows.items() >= dict(counts).items()
 
 
 def test_a_shop_without_events_ends_with_status_2_and_changes_no_pointer(lake: Lake) -> None:
@@ -356,7 +380,7 @@ def test_an_empty_window_ends_with_status_2_and_says_what_there_is(
 def test_the_three_pointers_agree_on_the_last_version(lake: Lake) -> None:
     live = lake.stores.tables.current(SHOP)
     assert live is not None
-    assert live.version == lake.summary("rebuilt")["version"]
+    assert live.version == lake.summary("second")["version"]
     assert_mirrored(lake, live)
 
 
@@ -366,12 +390,12 @@ def assert_mirrored(lake: Lake, live: Pointer) -> None:
 
 
 def test_a_run_that_another_one_overtook_leaves_the_others_version_live(lake: Lake, tmp_path: Path) -> None:
-    """It read the second version as its parent; meanwhile the rebuilt one went live."""
+    """It read the first version as its parent; meanwhile the second one went live."""
     live = lake.stores.tables.current(SHOP)
     assert live is not None
-    second = lake.snapshot("second", tmp_path).manifest
-    overtaken = msgspec.structs.replace(second, version="20990101T000000Z-ffffff", parent=second.version)
-    with pytest.raises(PublishConflict, match=f"expected {second.version} to be live, found {live.version}"):
+    first = lake.snapshot("first", tmp_path).manifest
+    overtaken = msgspec.structs.replace(first, version="20990101T000000Z-ffffff", parent=first.version)
+    with pytest.raises(PublishConflict, match=f"expected {first.version} to be live, found {live.version}"):
         switch(lake.stores, SHOP, overtaken, datetime.now(UTC))
     assert lake.stores.tables.current(SHOP) == live
     assert_mirrored(lake, live)
@@ -380,7 +404,7 @@ def test_a_run_that_another_one_overtook_leaves_the_others_version_live(lake: La
 def test_a_switch_whose_answer_was_lost_may_be_repeated(lake: Lake) -> None:
     live = lake.stores.tables.current(SHOP)
     assert live is not None
-    lake.stores.tables.switch(SHOP, live, lake.summary("second")["version"])
+    lake.stores.tables.switch(SHOP, live, lake.summary("first")["version"])
     assert lake.stores.tables.current(SHOP) == live
 
 
@@ -399,11 +423,10 @@ def test_mirrors_left_behind_by_a_killed_run_are_mended(lake: Lake) -> None:
 
 def test_old_versions_are_deleted_but_never_the_live_one_or_its_parent(lake: Lake) -> None:
     """Last in the module: it deletes the first version."""
-    first, second, last = (lake.summary(name)["version"] for name in ("first", "second", "rebuilt"))
-    lake.stores.objects.put(model_prefix(SHOP, "20990101T000000Z-aaaaaa") + "manifest.json", b"{}")
-    assert prune_versions(lake.stores.objects, SHOP, 1, (last, second)) == [first]
-    left = {
-        path.removeprefix(models_prefix(SHOP)).partition("/")[0]
-        for path in lake.stores.objects.list(models_prefix(SHOP))
-    }
-    assert left == {second, last, "20990101T000000Z-aaaaaa", "current.json"}
+    objects, first, second = lake.stores.objects, lake.summary("first")["version"], lake.summary("second")["version"]
+    unpublished = "20990101T000000Z-aaaaaa"
+    objects.put(model_prefix(SHOP, unpublished) + "manifest.json", b"{}")
+    assert prune_versions(objects, SHOP, 1, (second, first)) == []
+    assert prune_versions(objects, SHOP, 1, (second, None)) == [first]
+    left = {path.removeprefix(models_prefix(SHOP)).partition("/")[0] for path in objects.list(models_prefix(SHOP))}
+    assert left == {second, unpublished, "current.json"}
