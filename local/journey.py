@@ -149,7 +149,7 @@ def event_ids(lines: pd.DataFrame) -> list[str]:
 def catalogue(lines: pd.DataFrame, folder: Path | None = None) -> list[Item]:
     """The items that were sold, the best sold first. The price is the median unit price; below a cent it is left out.
 
-    Pages list and search in the catalogue's order, and a visitor should meet what the shop sells before what it sold once.
+    Pages list and search in the catalogue's order, and a visitor should meet first what the shop sells most.
 
     ``attributes`` holds what the package knows: department, type, brand, size and maker.
     """
@@ -157,7 +157,7 @@ def catalogue(lines: pd.DataFrame, folder: Path | None = None) -> list[Item]:
     table = pq.read_table((folder or data_folder()) / "products.parquet", columns=["product_id", *_DESCRIBED])
     described = {row["product_id"]: row for row in table.to_pylist()}
     sold = lines["product"].value_counts().sort_index().sort_values(ascending=False, kind="stable")
-    return [_item(product, prices[product], described.get(product, {})) for product in sold.index]
+    return [_item(product, float(prices[product]), described.get(product, {})) for product in sold.index.tolist()]
 
 
 def _item(product: int, price: float, about: Mapping[str, Any]) -> Item:
