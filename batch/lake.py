@@ -41,6 +41,8 @@ def start_spark(settings: Settings, master: str, memory: str) -> SparkSession:
         own = {
             "spark.master": master,
             "spark.driver.memory": memory,
+            # The JVM only lists, reads and moves bytes, for a minute: the optimising compiler never earns its keep.
+            "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
             "spark.driver.host": "127.0.0.1",
             "spark.driver.bindAddress": "127.0.0.1",
             "spark.jars": ",".join(filter(None, os.environ.get(JARS_VARIABLE, "").split(":"))),
