@@ -25,7 +25,7 @@ help: ## Print this help
 demo: setup ## Start the whole loop and keep it running (ARGS="..." is passed on)
 	@LIVESHELF_TIED=1 exec $(PY) -m local.demo $(ARGS)
 
-demo-check: setup ## The same loop, headless and bounded; ends with a RESULT line and an exit code
+demo-check: setup ## The same loop, headless, about ten minutes; ends with a RESULT line and an exit code
 	@LIVESHELF_TIED=1 exec $(PY) -m local.check $(ARGS)
 
 ##@ Develop

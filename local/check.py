@@ -141,7 +141,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the check; exit code 0 only if every promise held."""
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a log shows each line as it comes
     given, before = _arguments(argv), machine()
-    print(f"demo-check, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC: the whole loop on this machine, about 8 minutes")
+    print(f"demo-check, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC: the whole loop on this machine, about ten minutes")
     try:
         with Loop() as loop:
             figures = Check(loop, whole_line, given.rate, given.limit).run()

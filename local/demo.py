@@ -34,8 +34,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(loop: Loop, given: argparse.Namespace) -> None:
     lines = loop.held_out(loop.parts.replay + loop.parts.test)
     replay = loop.replay(lines, Api(loop.url), given.rate, duplicates=0.005, malformed=0.001, laps=None)
-    threading.Thread(target=_send, args=(replay,), name="replay", daemon=True).start()
-    loop.await_first_live(f"u.{lines[0].household}")
+    sending = threading.Thread(target=_send, args=(replay,), name="replay", daemon=True)
+    sending.start()
+    try:
+        _report(loop, given, f"u.{lines[0].household}")
+    finally:
+        print("\nstopping, about ten seconds …")
+        replay.stop()  # before the collector goes away, or it would seem to have failed
+        sending.join(5)
+
+
+def _report(loop: Loop, given: argparse.Namespace, first: str) -> None:
+    loop.await_first_live(first)
     _print_addresses(loop)
     loop.trainer.every(given.retrain_minutes)
     flink = loop.stack.flink

@@ -1,6 +1,7 @@
 """The demo's status line, from the same Flink metrics that the person on call sees."""
 
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -10,6 +11,7 @@ from local.flink_rest import FlinkRest
 __all__ = ["Status", "reduce_metrics"]
 
 _SUMS: Final = ("counted", "lists_written", "late")
+_RATE_S: Final = 30.0
 _LARGEST: Final = ("freshness_p50_ms", "freshness_p99_ms", "millisBehindLatest")
 
 
@@ -18,7 +20,7 @@ class Status:
 
     def __init__(self, rest: FlinkRest, job: Callable[[], str], clock: Callable[[], float] = time.monotonic) -> None:
         self._rest, self._job, self._clock = rest, job, clock
-        self._last = (clock(), 0.0)
+        self._seen: deque[tuple[float, float]] = deque()
 
     def line(self, version: str) -> str:
         """One line: events a second, lag, freshness, model, lists written."""
@@ -26,15 +28,26 @@ class Status:
             figures = self._figures()
         except LocalStackError:
             return "Flink does not answer yet"
-        now, counted = self._clock(), figures.get("counted", 0.0)
-        (then, before), self._last = self._last, (now, counted)
-        rate = max(0.0, counted - before) / max(now - then, 1e-3)
+        if not figures.get("lists_written"):
+            return f"no figures yet (Flink reports them after the first lists) | model {version}"
+        rate = self._rate(figures["counted"])
         p50, p99 = figures.get("freshness_p50_ms", 0), figures.get("freshness_p99_ms", 0)
         return (
             f"{rate:6.0f} events/s | lag {figures.get('millisBehindLatest', 0) / 1000:5.1f} s | "
             f"freshness p50 {p50:.0f} ms, p99 {p99:.0f} ms | "
             f"model {version} | {figures.get('lists_written', 0):,.0f} lists written"
         )
+
+    def _rate(self, counted: float) -> float:
+        """Events a second over the last half minute: Flink refreshes its figures in steps of its own."""
+        now = self._clock()
+        if self._seen and counted < self._seen[-1][1]:
+            self._seen.clear()  # the job was restarted
+        self._seen.append((now, counted))
+        while len(self._seen) > 2 and self._seen[0][0] < now - _RATE_S:
+            self._seen.popleft()
+        then, before = self._seen[0]
+        return (counted - before) / (now - then) if now > then else 0.0
 
     def _figures(self) -> dict[str, float]:
         job, figures = self._job(), dict[str, float]()
