@@ -52,12 +52,6 @@ class BucketFeature(NamedTuple):
         value = "CAST(1 AS DOUBLE)" if self.value == "count" else "amount"
         return f"CASE WHEN NOT late AND event_type IN ({types}) THEN {value} ELSE CAST(0 AS DOUBLE) END"
 
-    def contribution(self, event_type: str, amount: float, late: bool) -> float:
-        """One event's contribution, the same rule as :attr:`expression`, for readers without SQL."""
-        if late or event_type not in self.event_types:
-            return 0.0
-        return 1.0 if self.value == "count" else amount
-
 
 ITEM_FEATURES: Final = (
     BucketFeature("views", ("view", "click"), "count", "times the item was looked at"),

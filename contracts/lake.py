@@ -1,13 +1,11 @@
 """Every S3 path: the event lake by arrival day (all shops), everything else below ``shop=<id>/``."""
 
-from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import date
 from typing import Final
 
 __all__ = [
     "ERRORS_PREFIX",
     "EVENTS_PREFIX",
-    "arrival_days",
     "catalogue_path",
     "dataset_prefix",
     "day_prefix",
@@ -29,20 +27,6 @@ def day_prefix(day: date) -> str:
     'events/year=2026/month=01/day=05/'
     """
     return f"{EVENTS_PREFIX}year={day:%Y}/month={day:%m}/day={day:%d}/"
-
-
-def arrival_days(first: date, last: date) -> Iterator[date]:
-    """The arrival days that may hold events of the days ``first`` to ``last``: one more on each side.
-
-    An event at 23:59 arrives after midnight, and a client's clock may be up to 5 minutes ahead of the collector's.
-
-    >>> [d.day for d in arrival_days(date(2026, 1, 5), date(2026, 1, 6))]
-    [4, 5, 6, 7]
-    """
-    day = first - timedelta(days=1)
-    while day <= last + timedelta(days=1):
-        yield day
-        day += timedelta(days=1)
 
 
 def dataset_prefix(shop: str, dataset: str) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from itertools import repeat
 
 from contracts.errors import InvalidEvent
-from contracts.events import ACTION_TYPES, FUTURE_MS, LATE_MS, parse
+from contracts.events import ACTION_TYPES, FUTURE_MS, is_late, parse
 
 __all__ = ["RecordColumns", "parse_records"]
 
@@ -76,7 +76,7 @@ def parse_records(records: Iterable[bytes], arrived_ms: Iterable[int] | None = N
                 received,
                 e.quantity,
                 e.amount,
-                received - occurred > LATE_MS,
+                is_late(occurred, received),
                 e.event_type in ACTION_TYPES,
             )
         )
