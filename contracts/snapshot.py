@@ -57,7 +57,14 @@ class FileDigest(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a snapshot is and how it came to be. Times are RFC 3339 UTC."""
+    """What a snapshot is and how it came to be. Times are RFC 3339 UTC.
+
+    ``metrics`` is model (``live``, ``batch``, ``popularity``, ``incumbent``) → metric → value. The fields after ``files``
+    came later and may be empty: ``evaluation`` (intervals, paired tests, metrics beyond accuracy, per day), ``gate`` (the
+    decision, its rule and sentences), ``search`` (grid, curve, choice), ``ranker`` (names, coefficients, standard errors,
+    t, R², condition, θ and its curve), ``checks`` (of the data), ``seconds`` (by stage), ``days`` (day → key of the
+    partition that it was trained on).
+    """
 
     format_version: int = FORMAT_VERSION
     shop_id: str
@@ -73,6 +80,13 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     metrics: dict[str, dict[str, float]]
     rows: dict[str, int]
     files: dict[str, FileDigest] = {}
+    evaluation: dict[str, Any] = {}
+    gate: dict[str, Any] = {}
+    search: dict[str, Any] = {}
+    ranker: dict[str, Any] = {}
+    checks: dict[str, Any] = {}
+    seconds: dict[str, float] = {}
+    days: dict[str, str] = {}
 
 
 def new_version(trained_at: datetime, settings_digest: str) -> str:
