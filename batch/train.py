@@ -9,7 +9,7 @@ from pathlib import Path
 
 from batch.pipeline import Options, run
 from batch.recipe import Recipe
-from contracts.errors import LiveshelfError, PublishConflict, SettingsError, TrainingError
+from contracts.errors import LiveshelfError, PublishConflict, PublishRefused, SettingsError, TrainingError
 from contracts.settings import ENVIRONMENT_VARIABLE, MANAGED_PATH, load
 
 __all__ = ["main"]
@@ -30,8 +30,8 @@ examples:
   python -m batch.train --dry-run                           which days would be read, and which are stored
   python -m batch.train --no-publish --set solve.l0=60      try a setting; metrics only
 
-exit status: 0 published (or done), 2 the data or the settings do not allow a training, 3 a store did not answer,
-4 another run published first.
+exit status: 0 published (or done), 2 the data or the settings do not allow a training, 3 the gate or a data check
+refused and the live model stays, 4 another run published first, 5 a store did not answer.
 
 Credentials come from the environment, as everywhere on AWS. Outside of EMR, LIVESHELF_SPARK_JARS names the jars that
 let Spark read S3 (hadoop-aws and the AWS SDK), separated by colons."""
@@ -104,12 +104,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             scratch=arguments.scratch,
         )
         summary = run(settings, recipe, options)
+    except PublishRefused as exc:
+        return _fail("refused, the live model stays", exc, 3)
     except PublishConflict as exc:
         return _fail("not published", exc, 4)
     except (TrainingError, SettingsError) as exc:
         return _fail("cannot train", exc, 2)
     except LiveshelfError as exc:
-        return _fail("a store failed", exc, 3)
+        return _fail("a store failed", exc, 5)
     print("TRAINED " + json.dumps(summary), flush=True)
     return 0
 

@@ -12,7 +12,8 @@
     ├── StoreError             a store did not answer, or refused            (Redis, S3, DynamoDB, Kinesis)
     │   └── PartialWrite       some records of a bulk write were not taken
     ├── TrainingError          a model cannot be trained from this data      (data)
-    │   └── PublishConflict    another run published first                   (schedule)
+    │   ├── PublishConflict    another run published first                   (schedule)
+    │   └── PublishRefused     a check or the gate keeps the live model      (data)
     └── LocalStackError        the one-machine stack could not be started    (this machine)
 
 A message says what happened, the value received, what was expected, and what to do. A cause is kept (``raise … from``).
@@ -27,6 +28,7 @@ __all__ = [
     "LocalStackError",
     "PartialWrite",
     "PublishConflict",
+    "PublishRefused",
     "SettingsError",
     "SnapshotError",
     "StoreError",
@@ -91,6 +93,10 @@ class TrainingError(LiveshelfError):
 
 class PublishConflict(TrainingError):
     """Another run switched the CURRENT pointer since this run read it; nothing of this run became visible."""
+
+
+class PublishRefused(TrainingError):
+    """A data check, the gate, or the verification of a version decided that the live model stays."""
 
 
 class LocalStackError(LiveshelfError):

@@ -13,11 +13,16 @@ from typing import Any, Final
 from contracts.errors import LocalStackError
 from local.health import tail
 
-__all__ = ["Trainer"]
+__all__ = ["Refused", "Trainer"]
 
 _RESULT: Final = "TRAINED "
 _STAGE: Final = "train: "
 _SECONDS: Final = 1200
+_REFUSED: Final = 3  # batch.train's exit status
+
+
+class Refused(LocalStackError):
+    """The gate or a data check kept the live model: the run did its work, and nothing is broken."""
 
 
 class Trainer:
@@ -36,9 +41,10 @@ class Trainer:
         """Train and publish once; return the run's summary. With ``echo`` each stage is told as it ends.
 
         Raises:
+            Refused: the run decided that the live model stays; the message is its reason.
             LocalStackError: the run failed; the message holds the end of its log.
         """
-        found = ""
+        found = last = ""
         with self._one, self._log.open("a") as log, self._start() as process:
             limit = threading.Timer(_SECONDS, process.kill)
             limit.start()
@@ -46,12 +52,15 @@ class Trainer:
                 for line in process.stdout or ():
                     log.write(line)
                     found = line if line.startswith(_RESULT) else found
+                    last = line if line.startswith(_STAGE) else last
                     if echo and line.startswith(_STAGE):
                         self._say(f"    {line.rstrip()}")
                 code = process.wait()
             finally:
                 limit.cancel()
                 process.kill()
+        if code == _REFUSED:
+            raise Refused(last.removeprefix(_STAGE).strip())
         if code or not found:
             message = f"the trainer ended with code {code}; the end of {self._log}:\n{tail(self._log)}"
             raise LocalStackError(message)
@@ -71,7 +80,7 @@ class Trainer:
         )
 
     def every(self, minutes: float) -> threading.Thread:
-        """Retrain on a schedule until :meth:`stop`; a failed run is reported and the old model stays live."""
+        """Retrain on a schedule until :meth:`stop`; after a refused or failed one the old model stays live."""
         thread = threading.Thread(target=self._repeat, args=(60 * minutes,), name="retrain", daemon=True)
         thread.start()
         return thread
@@ -85,6 +94,8 @@ class Trainer:
             began = time.monotonic()
             try:
                 version = self.train()["version"]
+            except Refused as exc:
+                self._say(f"\nretrain: {exc}")
             except LocalStackError as exc:
                 self._say(f"\nretrain failed, the live model stays: {exc}")
             else:

@@ -3,11 +3,13 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from batch import pipeline
+from batch import pipeline, train
 from batch.train import main
+from contracts.errors import PublishConflict, PublishRefused, SettingsError, StoreError, TrainingError
 
 
 def test_a_wrong_option_ends_with_status_2_and_the_names_there_are(capsys: pytest.CaptureFixture[str]) -> None:
@@ -33,7 +35,24 @@ def test_help_names_every_exit_status(capsys: pytest.CaptureFixture[str]) -> Non
     with pytest.raises(SystemExit, match="0"):
         main(["--help"])
     said = capsys.readouterr().out
-    assert "exit status: 0 published (or done), 2 the data or the settings do not allow a training, 3" in said
+    assert "exit status: 0 published (or done), 2 the data or the settings do not allow a training, 3 the gate" in said
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(TrainingError, 2), (SettingsError, 2), (PublishRefused, 3), (PublishConflict, 4), (StoreError, 5)],
+)
+def test_each_outcome_has_its_exit_status(
+    error: type[Exception], status: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Any
+) -> None:
+    def run(*_: Any) -> None:
+        message = "why"
+        raise error(message)
+
+    monkeypatch.setattr(train, "run", run)
+    (tmp_path / "properties.json").write_text("[]")
+    assert main(["--settings", str(tmp_path / "properties.json")]) == status
+    assert capsys.readouterr().err.endswith("why\n")
 
 
 def test_only_the_spark_stages_import_spark() -> None:
