@@ -10,9 +10,9 @@ For units r (a session, a basket, a person's day) with the 0/1 indicator X (unit
 Everything is a sum over units, so the sum of day partitions is the full rebuild, whatever the days are cut into.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numba
 import numpy as np
@@ -21,14 +21,17 @@ from scipy import sparse
 
 from batch.recipe import MomentRecipe
 
-__all__ = ["Moments", "Pairs", "Totals", "Units", "day_moments", "sum_moments"]
+__all__ = ["Moments", "Pairs", "Totals", "Units", "add_moments", "day_moments", "spread", "sum_moments"]
 
 Ints = npt.NDArray[np.int32]
 Longs = npt.NDArray[np.int64]
 Doubles = npt.NDArray[np.float64]
 
-_FAR = 10
+_FAR: Final = 10
 """Ordered pairs more than ``10·tau`` apart weigh under 5e-5 and are left out."""
+
+_FOLD: Final = 1 << 24
+"""So many entries of days are held side by side before they are added up: about 200 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,30 +59,46 @@ class Pairs:
 
 @dataclass(frozen=True, slots=True)
 class Moments:
-    """One day. Items are places in ``items`` (ids, sorted); ``pairs`` is the upper triangle of (gram, cross).
+    """One day, or a weighted sum of days. Items are places in ``items`` (ids, sorted).
 
-    ``units[i]``: units with item i; ``events[i]``: actions on it; ``sources[i]``: actions on it that another action of
-    the unit followed. ``order`` is T (empty unless the recipe asks for it), not symmetric.
+    ``seen[i]``: units with item i; ``units[i]``: the same, weighted; ``events[i]``: actions on it; ``sources[i]``:
+    actions on it that another action of the unit followed. ``pairs`` is the upper triangle of (gram, cross); ``order``
+    is T (empty unless the recipe asks for it), not symmetric. Only ``seen`` is never weighted: a day has weight 1, so
+    there ``units`` equals it.
     """
 
     items: list[str]
-    units: Ints
-    events: Ints
-    sources: Ints
+    seen: Ints
+    units: npt.NDArray[Any]
+    events: npt.NDArray[Any]
+    sources: npt.NDArray[Any]
     pairs: Pairs
     order: Pairs
+
+    @property
+    def entries(self) -> int:
+        """Stored entries of all matrices: what it costs to add."""
+        return len(self.pairs.cols) + len(self.order.cols)
 
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """The sum of days over a common item index; both triangles of (gram, cross), columns sorted within a row."""
+    """The weighted sum of days over one item index: one symmetric pattern, columns sorted within a row, no gaps.
+
+    The diagonal is always in the pattern. ``gram[p]`` and ``cross[p]`` lie at (j, i) = (i, j), where p is in row j and
+    column i, and are the same array where the recipe's exponents are equal; ``order[p]`` is T[i, j], what followed on
+    i as the row of target j needs it, and None without T. The arrays may be memory-mapped: do not write to them.
+    """
 
     items: list[str]
-    units: Longs
-    events: Longs
-    sources: Longs
-    pairs: Pairs
-    order: Pairs
+    units: Doubles
+    events: Doubles
+    sources: Doubles
+    indptr: Longs
+    cols: Ints
+    gram: Doubles
+    cross: Doubles
+    order: Doubles | None
 
 
 def day_moments(units: Units, items: Sequence[str], recipe: MomentRecipe) -> Moments:
@@ -105,11 +124,13 @@ def day_moments(units: Units, items: Sequence[str], recipe: MomentRecipe) -> Mom
         matrix.sort_indices()
         values.append(matrix)
     gram = values[0]
+    seen = np.bincount(item, minlength=count).astype(np.int32)
     followed = np.ones(len(units.items), bool)
     followed[units.offsets[1:][np.diff(units.offsets) > 0] - 1] = False
     return Moments(
         list(items),
-        np.bincount(item, minlength=count).astype(np.int32),
+        seen,
+        seen,
         np.bincount(units.items, minlength=count).astype(np.int32),
         np.bincount(units.items[followed], minlength=count).astype(np.int32),
         Pairs(gram.indptr.astype(np.int64), gram.indices.astype(np.int32), np.stack([part.data for part in values])),
@@ -141,81 +162,120 @@ def _order(units: Units, count: int, recipe: MomentRecipe) -> Pairs:
     return Pairs(matrix.indptr.astype(np.int64), matrix.indices.astype(np.int32), matrix.data[None, :])
 
 
-def sum_moments(days: Sequence[Moments], min_units: int = 1) -> Totals:
-    """The sum of days, over the sorted union of their items; items in fewer than ``min_units`` units are left out.
+def sum_moments(days: Sequence[Moments], min_units: int = 1, weights: Sequence[float] | None = None) -> Totals:
+    """The sum of days over the sorted union of their items; those in fewer than ``min_units`` units are left out.
+
+    Args:
+        days: days, or sums of days.
+        min_units: counted in units as they happened, whatever their weight.
+        weights: of each day (default: 1), see :func:`batch.rollup.day_weight`.
 
     >>> one = Units(np.array([0, 2]), np.array([0, 1], np.int32))
-    >>> days = [day_moments(one, [a, b], MomentRecipe(gram_exponent=0)) for a, b in ("tm", "mj")]
+    >>> days = [day_moments(one, [a, b], MomentRecipe(gram_exponent=0)) for a, b in ("mt", "jm")]
     >>> total = sum_moments(days)
-    >>> total.items, total.units.tolist(), total.pairs.values[0].tolist()
-    (['j', 'm', 't'], [1, 2, 1], [1.0, 1.0, 1.0, 2.0, 1.0, 1.0, 1.0])
+    >>> total.items, total.units.tolist(), total.gram.tolist()
+    (['j', 'm', 't'], [1.0, 2.0, 1.0], [1.0, 1.0, 1.0, 2.0, 1.0, 1.0, 1.0])
     """
-    everything = sorted(set().union(*(day.items for day in days)))
-    place = {item: at for at, item in enumerate(everything)}
-    maps = [np.fromiter((place[i] for i in day.items), np.int32, len(day.items)) for day in days]
-    counts = np.zeros((3, len(everything)), np.int64)
-    for day, to in zip(days, maps, strict=True):
-        counts[:, to] += (day.units, day.events, day.sources)
-    kept = counts[0] >= min_units
-    renumber = np.where(kept, np.cumsum(kept) - 1, -1).astype(np.int32)
-    maps = [renumber[to] for to in maps]
-    items = [everything[at] for at in np.flatnonzero(kept)]
-    pairs = _add([day.pairs for day in days], maps, len(items), mirror=True)
-    order = _add([day.order for day in days], maps, len(items), mirror=False)
-    units, events, sources = counts[:, kept]
-    return Totals(items, units, events, sources, pairs, order)
+    total = add_moments(zip(days, weights or [1.0] * len(days), strict=True))
+    return spread(total, total.seen >= min_units)
 
 
-def _add(parts: Sequence[Pairs], maps: Sequence[Ints], count: int, *, mirror: bool) -> Pairs:
-    """Sum matrices given over day-local indices (mapped to −1: left out): a counting sort by row, then rows merged."""
+def add_moments(parts: Iterable[tuple[Moments, float]]) -> Moments:
+    """The weighted sum over the sorted union of the items. Takes the parts one by one and holds few at a time."""
+    held: list[tuple[Moments, float]] = []
+    entries = limit = 0
+    for part, weight in parts:
+        held.append((part, weight))
+        entries += part.entries
+        if entries > max(_FOLD, limit) and len(held) > 1:
+            held = [(_add_all(held), 1.0)]
+            entries = held[0][0].entries
+            limit = 2 * entries
+    return _add_all(held)
+
+
+def _add_all(parts: Sequence[tuple[Moments, float]]) -> Moments:
+    items = sorted(set().union(*(part.items for part, _ in parts)))
+    place = {item: at for at, item in enumerate(items)}
+    maps = [np.fromiter((place[i] for i in part.items), np.int32, len(part.items)) for part, _ in parts]
+    seen, counts = np.zeros(len(items), np.int32), np.zeros((3, len(items)))
+    for (part, weight), to in zip(parts, maps, strict=True):
+        seen[to] += part.seen
+        counts[:, to] += weight * np.stack([part.units, part.events, part.sources])
+    weights = [weight for _, weight in parts]
+    pairs = _add([part.pairs for part, _ in parts], maps, weights, len(items), upper=True)
+    order = _add([part.order for part, _ in parts], maps, weights, len(items), upper=False)
+    return Moments(items, seen, counts[0], counts[1], counts[2], pairs, order)
+
+
+def spread(total: Moments, kept: npt.NDArray[np.bool_] | None = None) -> Totals:
+    """Both triangles and T on one pattern, of the items where ``kept`` (default: all)."""
+    kept = np.ones(len(total.items), bool) if kept is None else kept
+    to = np.where(kept, np.cumsum(kept) - 1, -1).astype(np.int32)
+    count = int(kept.sum())
+    pairs, order = total.pairs, total.order
+    sizes = np.zeros(count + 1, np.int64)
+    _count_rows(pairs.indptr, pairs.cols, to, sizes)
+    indptr = np.cumsum(sizes)
+    cols, values = np.empty(indptr[-1], np.int32), np.empty((len(pairs.values), indptr[-1]))
+    _mirror(pairs.indptr, pairs.cols, pairs.values, to, indptr[:-1].copy(), cols, values)
+    followed = None
+    if len(order.cols):
+        followed = np.zeros(indptr[-1])
+        _lay(order.indptr, order.cols, order.values[0], to, indptr[:-1].copy(), cols, followed)
+    units, events, sources = (np.asarray(column, float)[kept] for column in (total.units, total.events, total.sources))
+    items = [total.items[at] for at in np.flatnonzero(kept)]
+    gram = values[0]
+    cross = values[1] if len(values) > 1 else gram
+    return Totals(items, units, events, sources, indptr, cols, gram, cross, followed)
+
+
+def _add(parts: Sequence[Pairs], maps: Sequence[Ints], weights: Sequence[float], count: int, *, upper: bool) -> Pairs:
+    """Sum matrices given over local indices: a counting sort by row, then equal columns of a row are added."""
     matrices = max((len(part.values) for part in parts), default=1)
     sizes = np.zeros(count + 1, np.int64)
     for part, to in zip(parts, maps, strict=True):
-        _count_rows(part.indptr, part.cols, to, mirror, sizes)
+        _count(part.indptr, part.cols, to, upper, sizes)
     starts = np.cumsum(sizes)
-    cols = np.empty(starts[-1], np.int32)
-    values = np.empty((matrices, starts[-1]))
-    at = starts[:-1].copy()
-    for part, to in zip(parts, maps, strict=True):
-        _scatter(part.indptr, part.cols, part.values, to, mirror, at, cols, values)
+    cols, values = np.empty(starts[-1], np.int32), np.empty((matrices, starts[-1]))
+    free = starts[:-1].copy()
+    for part, to, weight in zip(parts, maps, weights, strict=True):
+        _scatter(part.indptr, part.cols, part.values, to, weight, upper, free, cols, values)
     indptr = _merge_rows(starts, cols, values, np.zeros(count, np.int64), np.zeros((matrices, count)))
-    return Pairs(indptr, cols[: indptr[-1]], values[:, : indptr[-1]])
+    return Pairs(indptr, cols[: indptr[-1]].copy(), values[:, : indptr[-1]].copy())
 
 
 @numba.njit(cache=True, nogil=True)
-def _count_rows(indptr: Any, cols: Any, to: Any, mirror: bool, sizes: Any) -> None:
+def _count(indptr: Any, cols: Any, to: Any, upper: bool, sizes: Any) -> None:
     for i in range(len(indptr) - 1):
-        if to[i] < 0:
-            continue
         for at in range(indptr[i], indptr[i + 1]):
-            if to[cols[at]] < 0:
-                continue
-            sizes[to[i] + 1] += 1
-            if mirror and cols[at] != i:
-                sizes[to[cols[at]] + 1] += 1
+            row = to[i]
+            if upper and to[cols[at]] < row:
+                row = to[cols[at]]
+            sizes[row + 1] += 1
 
 
 @numba.njit(cache=True, nogil=True)
-def _scatter(indptr: Any, cols: Any, values: Any, to: Any, mirror: bool, free: Any, out: Any, sums: Any) -> None:
+def _scatter(
+    indptr: Any, cols: Any, values: Any, to: Any, weight: float, upper: bool, free: Any, out: Any, sums: Any
+) -> None:
     for i in range(len(indptr) - 1):
         for at in range(indptr[i], indptr[i + 1]):
             row, col = to[i], to[cols[at]]
-            if row < 0 or col < 0:
-                continue
+            if upper and col < row:
+                row, col = col, row
             out[free[row]] = col
             for m in range(len(sums)):
-                sums[m, free[row]] = values[m, at]
+                sums[m, free[row]] = weight * values[m, at]
             free[row] += 1
-            if mirror and row != col:
-                out[free[col]] = row
-                for m in range(len(sums)):
-                    sums[m, free[col]] = values[m, at]
-                free[col] += 1
 
 
 @numba.njit(cache=True, nogil=True)
 def _merge_rows(starts: Any, cols: Any, values: Any, seen: Any, sums: Any) -> Any:
-    """Add up equal columns of each row, sort them, and close the gaps; returns the new row pointers."""
+    """Add up equal columns of each row, sort them, and close the gaps; returns the new row pointers.
+
+    ``seen`` (zeros) and ``sums`` are room for one row over all columns.
+    """
     rows = len(starts) - 1
     indptr = np.zeros(rows + 1, np.int64)
     end = 0
@@ -239,3 +299,48 @@ def _merge_rows(starts: Any, cols: Any, values: Any, seen: Any, sums: Any) -> An
                 values[m, at] = sums[m, cols[at]]
         indptr[i + 1] = end
     return indptr
+
+
+@numba.njit(cache=True, nogil=True)
+def _count_rows(indptr: Any, cols: Any, to: Any, sizes: Any) -> None:
+    for i in range(len(indptr) - 1):
+        if to[i] < 0:
+            continue
+        for at in range(indptr[i], indptr[i + 1]):
+            if to[cols[at]] < 0:
+                continue
+            sizes[to[i] + 1] += 1
+            if cols[at] != i:
+                sizes[to[cols[at]] + 1] += 1
+
+
+@numba.njit(cache=True, nogil=True)
+def _mirror(indptr: Any, cols: Any, values: Any, to: Any, free: Any, out: Any, sums: Any) -> None:
+    """Both triangles; as rows are taken in order, a row gets its lower columns first, and all of them sorted."""
+    for i in range(len(indptr) - 1):
+        for at in range(indptr[i], indptr[i + 1]):
+            row, col = to[i], to[cols[at]]
+            if row < 0 or col < 0:
+                continue
+            out[free[row]] = col
+            for m in range(len(sums)):
+                sums[m, free[row]] = values[m, at]
+            free[row] += 1
+            if row != col:
+                out[free[col]] = row
+                for m in range(len(sums)):
+                    sums[m, free[col]] = values[m, at]
+                free[col] += 1
+
+
+@numba.njit(cache=True, nogil=True)
+def _lay(indptr: Any, cols: Any, values: Any, to: Any, at: Any, pattern: Any, out: Any) -> None:
+    """T[i, j] to row j, column i of the pattern, which has it because ordered items share a unit."""
+    for i in range(len(indptr) - 1):
+        for p in range(indptr[i], indptr[i + 1]):
+            source, target = to[i], to[cols[p]]
+            if source < 0 or target < 0:
+                continue
+            while pattern[at[target]] < source:
+                at[target] += 1
+            out[at[target]] = values[p]

@@ -175,6 +175,7 @@ def decode(data: bytes) -> DayPartition:
         moments = Moments(
             flat["items"].to_pylist(),
             array["units"],
+            array["units"],
             array["events"],
             array["sources"],
             Pairs(array["pair_indptr"], array["pair_cols"], np.stack(values)),

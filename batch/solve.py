@@ -7,7 +7,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from batch.moments import Pairs, Totals
+from batch.moments import Totals
 from batch.recipe import SolveRecipe
 
 __all__ = ["System", "Triples", "build_system", "keep_strongest", "satiate", "solve_targets"]
@@ -50,27 +50,19 @@ class Triples:
 
 def build_system(totals: Totals, recipe: SolveRecipe) -> System:
     """``G = a·gram + (1−a)·diag(sources)`` and ``C = a·cross + (1−a)·T``."""
-    pairs, a = totals.pairs, recipe.a
-    rows = np.repeat(np.arange(len(totals.items), dtype=np.int32), np.diff(pairs.indptr))
-    on_diagonal = np.flatnonzero(rows == pairs.cols)
-    gram, cross = pairs.values[0], pairs.values[-1]
+    a = recipe.a
+    rows = np.repeat(np.arange(len(totals.items), dtype=np.int32), np.diff(totals.indptr))
+    on_diagonal = np.flatnonzero(rows == totals.cols)
+    gram, cross = totals.gram, totals.cross
     if a < 1:  # else they are used as they are: at a = 1 a copy would only cost memory
         gram, cross = a * gram, a * cross
-        gram[on_diagonal] += (1 - a) * totals.sources[rows[on_diagonal]]
-        _add_order(pairs.indptr, pairs.cols, totals.order, 1 - a, cross)
-    diagonal = np.zeros(len(totals.items))
-    diagonal[rows[on_diagonal]] = gram[on_diagonal]
+        gram[on_diagonal] += (1 - a) * totals.sources
+        if totals.order is not None:
+            cross += (1 - a) * totals.order
+    diagonal = gram[on_diagonal]
     size = diagonal if recipe.ridge_by == "gram" else totals.units
     ridge = recipe.l0 + recipe.l1 * size
-    return System(pairs.indptr, pairs.cols, gram, cross, diagonal, ridge, totals.units.astype(float))
-
-
-def _add_order(indptr: Longs, cols: Ints, order: Pairs, weight: float, cross: Doubles) -> None:
-    """Add T to C; T lives on a part of the pattern because two ordered items share a unit."""
-    count = len(indptr) - 1
-    keys = np.repeat(np.arange(count), np.diff(indptr)) * count + cols
-    source = np.repeat(np.arange(count), np.diff(order.indptr))
-    cross[np.searchsorted(keys, order.cols.astype(np.int64) * count + source)] += weight * order.values[0]
+    return System(totals.indptr, totals.cols, gram, cross, diagonal, ridge, totals.units)
 
 
 def solve_targets(system: System, first: int, last: int, recipe: SolveRecipe) -> Triples:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from batch.moments import Moments, Pairs, Totals, Units, day_moments, sum_moments
+from batch.moments import Moments, Totals, Units, day_moments, sum_moments
 from batch.recipe import MomentRecipe
 
 ORDERED = MomentRecipe(gram_exponent=2.0, cross_exponent=1.0, ordered=True)
@@ -27,10 +27,10 @@ def moments_of(units: Sequence[Sequence[str]], recipe: MomentRecipe) -> Moments:
     return day_moments(Units(offsets, np.array([place[i] for u in units for i in u], np.int32)), items, recipe)
 
 
-def dense(pairs: Pairs, row: int) -> np.ndarray:
-    count = len(pairs.indptr) - 1
+def dense(total: Totals, values: np.ndarray) -> np.ndarray:
+    count = len(total.items)
     out = np.zeros((count, count))
-    out[np.repeat(np.arange(count), np.diff(pairs.indptr)), pairs.cols] = pairs.values[row]
+    out[np.repeat(np.arange(count), np.diff(total.indptr)), total.cols] = values
     return out
 
 
@@ -53,12 +53,13 @@ def by_formula(units: Sequence[Sequence[str]], items: list[str], recipe: MomentR
 
 def assert_equal(left: Totals, right: Totals) -> None:
     assert left.items == right.items
-    for name in ("units", "events", "sources"):
+    for name in ("units", "events", "sources", "indptr", "cols"):
         np.testing.assert_array_equal(getattr(left, name), getattr(right, name))
-    for one, other in ((left.pairs, right.pairs), (left.order, right.order)):
-        np.testing.assert_array_equal(one.indptr, other.indptr)
-        np.testing.assert_array_equal(one.cols, other.cols)
-        np.testing.assert_allclose(one.values, other.values, rtol=1e-9)
+    for name in ("gram", "cross", "order"):
+        one, other = getattr(left, name), getattr(right, name)
+        assert (one is None) == (other is None)
+        if one is not None:
+            np.testing.assert_allclose(one, other, rtol=1e-9)
 
 
 @pytest.fixture(scope="module")
@@ -77,9 +78,10 @@ def test_the_sum_of_days_is_the_full_rebuild_in_any_order(units: list[list[str]]
 def test_each_moment_has_the_value_of_its_formula(units: list[list[str]]) -> None:
     total = sum_moments([moments_of(units[:150], ORDERED), moments_of(units[150:], ORDERED)])
     expected = by_formula(units, total.items, ORDERED)
-    np.testing.assert_allclose(dense(total.pairs, 0), expected["gram"], rtol=1e-9)
-    np.testing.assert_allclose(dense(total.pairs, 1), expected["cross"], rtol=1e-9)
-    np.testing.assert_allclose(dense(total.order, 0), expected["order"], rtol=1e-9)
+    np.testing.assert_allclose(dense(total, total.gram), expected["gram"], rtol=1e-9)
+    np.testing.assert_allclose(dense(total, total.cross), expected["cross"], rtol=1e-9)
+    assert total.order is not None
+    np.testing.assert_allclose(dense(total, total.order), expected["order"].T, rtol=1e-9)
     flat = [item for unit in units for item in unit]
     followed = [item for unit in units for item in unit[:-1]]
     assert total.units.tolist() == [sum(item in unit for unit in units) for item in total.items]
@@ -89,8 +91,8 @@ def test_each_moment_has_the_value_of_its_formula(units: list[list[str]]) -> Non
 
 def test_equal_exponents_store_one_matrix_because_gram_is_cross(units: list[list[str]]) -> None:
     total = sum_moments([moments_of(units, PLAIN)])
-    assert len(total.pairs.values) == 1
-    np.testing.assert_allclose(dense(total.pairs, -1), by_formula(units, total.items, PLAIN)["cross"], rtol=1e-9)
+    assert total.gram is total.cross
+    np.testing.assert_allclose(dense(total, total.cross), by_formula(units, total.items, PLAIN)["cross"], rtol=1e-9)
 
 
 def test_a_rare_item_is_left_out_of_the_index_and_of_every_pair(units: list[list[str]]) -> None:
@@ -98,10 +100,10 @@ def test_a_rare_item_is_left_out_of_the_index_and_of_every_pair(units: list[list
     total, kept = sum_moments(days, min_units=3), sum_moments([moments_of(units, PLAIN)], min_units=3)
     assert "rare" in sum_moments(days).items
     assert "rare" not in total.items
-    assert total.pairs.cols.max() == len(total.items) - 1
+    assert total.cols.max() == len(total.items) - 1
     away = [at for at, item in enumerate(kept.items) if item not in ("i00", "i01")]
     square = np.ix_(away, away)
-    np.testing.assert_allclose(dense(total.pairs, 0)[square], dense(kept.pairs, 0)[square], rtol=1e-9)
+    np.testing.assert_allclose(dense(total, total.gram)[square], dense(kept, kept.gram)[square], rtol=1e-9)
 
 
 @pytest.mark.parametrize("recipe", [PLAIN, ORDERED], ids=["baskets", "ordered sessions"])

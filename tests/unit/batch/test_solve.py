@@ -41,9 +41,9 @@ def solved(total: Totals, recipe: SolveRecipe) -> np.ndarray:
 
 def plainly(total: Totals, recipe: SolveRecipe) -> np.ndarray:
     """The formulas of the module, dense and one target at a time."""
-    pairs, count = total.pairs, len(total.items)
-    gram, cross = dense(pairs.indptr, pairs.cols, pairs.values[0]), dense(pairs.indptr, pairs.cols, pairs.values[-1])
-    order = dense(total.order.indptr, total.order.cols, total.order.values[0])
+    count = len(total.items)
+    gram, cross = (dense(total.indptr, total.cols, values) for values in (total.gram, total.cross))
+    order = 0.0 if total.order is None else dense(total.indptr, total.cols, total.order).T
     gram = recipe.a * gram + (1 - recipe.a) * np.diag(total.sources)
     cross = recipe.a * cross + (1 - recipe.a) * order
     size = np.diag(gram) if recipe.ridge_by == "gram" else total.units
@@ -79,8 +79,7 @@ def test_each_target_is_the_dense_ridge_solution(moments: dict[str, Any], solve:
 def test_with_all_candidates_b_has_the_optimality_of_a_zero_diagonal_ridge() -> None:
     """The gradient of ‖X − XB‖² + ridge vanishes everywhere but on the diagonal, which is held at zero."""
     total = totals(2000)
-    b, pairs = solved(total, ALL), total.pairs
-    gram = dense(pairs.indptr, pairs.cols, pairs.values[0])
+    b, gram = solved(total, ALL), dense(total.indptr, total.cols, total.gram)
     gradient = (gram + np.diag(ALL.l0 + ALL.l1 * total.units)) @ b - gram
     np.fill_diagonal(gradient, 0)
     assert np.all(np.diag(b) == 0)
