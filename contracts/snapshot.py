@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,7 @@ from contracts.pointer import Pointer
 
 __all__ = [
     "FORMAT_VERSION",
+    "ITEM_ARRAYS",
     "FileDigest",
     "Manifest",
     "ModelSettings",
@@ -30,7 +31,9 @@ __all__ = [
 FORMAT_VERSION: Final = 1
 MANIFEST: Final = "manifest.json"
 _ARRAYS: Final[dict[str, Any]] = {"indptr": np.int64, "indices": np.int32, "data": np.float32, "popularity": np.float32}
-
+ITEM_ARRAYS: Final = ("daily", "price")
+"""Optional arrays ``(I,)`` float32, which the ranker reads (:mod:`contracts.ranker`): weighted actions a day, and the
+price position within the category. A snapshot without them is whole."""
 
 EVENT_WEIGHTS: Final = {"view": 1.0, "click": 1.0, "add_to_cart": 2.0, "purchase": 3.0}
 
@@ -59,11 +62,11 @@ class FileDigest(msgspec.Struct, frozen=True):
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """What a snapshot is and how it came to be. Times are RFC 3339 UTC.
 
-    ``metrics`` is model (``live``, ``batch``, ``popularity``, ``incumbent``) → metric → value. The fields after ``files``
-    came later and may be empty: ``evaluation`` (intervals, paired tests, metrics beyond accuracy, per day), ``gate`` (the
-    decision, its rule and sentences), ``search`` (grid, curve, choice), ``ranker`` (names, coefficients, standard errors,
-    t, R², condition, θ and its curve), ``checks`` (of the data), ``seconds`` (by stage), ``days`` (day → key of the
-    partition that it was trained on).
+    ``metrics`` is model (``live``, ``batch``, ``popularity``, ``incumbent``) → metric → value. The fields after
+    ``files`` came later and may be empty: ``evaluation`` (intervals, paired tests, metrics beyond accuracy, per day),
+    ``gate`` (the decision, its rule and sentences), ``search`` (grid, curve, choice), ``ranker`` (names, coefficients,
+    standard errors, t, R², condition, θ and its curve), ``checks`` (of the data), ``seconds`` (by stage), ``days``
+    (day → key of the partition that it was trained on).
     """
 
     format_version: int = FORMAT_VERSION
@@ -85,8 +88,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     search: dict[str, Any] = {}
     ranker: dict[str, Any] = {}
     checks: dict[str, Any] = {}
-    seconds: dict[str, float] = {}
-    days: dict[str, str] = {}
+    seconds: dict[str, Any] = {}
+    days: dict[str, Any] = {}
 
 
 def new_version(trained_at: datetime, settings_digest: str) -> str:
@@ -107,6 +110,7 @@ def write_snapshot(
     items: Sequence[str],
     matrix: tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]],
     popularity: npt.NDArray[Any],
+    extras: Mapping[str, npt.NDArray[Any]] | None = None,
 ) -> Manifest:
     """Write a snapshot into ``folder``, the manifest last, and return the manifest with its digests.
 
@@ -115,11 +119,14 @@ def write_snapshot(
         items: item ids in index order, I of them.
         matrix: B as CSR ``(indptr (I+1,), indices (nnz,), data (nnz,))``, each row sorted by index.
         popularity: ``(I,)`` counts, decayed or not.
+        extras: arrays of :data:`ITEM_ARRAYS` by name; any of them may be absent.
 
     Raises:
         SnapshotError: the parts do not fit together.
     """
     indptr, indices, data = matrix
+    extras = dict(extras or {})
+    _check_extras(extras, len(items))
     if (
         len(indptr) != len(items) + 1
         or indptr[-1] != len(indices)
@@ -133,13 +140,21 @@ def write_snapshot(
         )
         raise SnapshotError(message)
     folder.mkdir(parents=True, exist_ok=True)
-    for name, values in (("indptr", indptr), ("indices", indices), ("data", data), ("popularity", popularity)):
-        np.save(folder / f"{name}.npy", np.ascontiguousarray(values, dtype=_ARRAYS[name]))
+    arrays = {"indptr": indptr, "indices": indices, "data": data, "popularity": popularity, **extras}
+    for name, values in arrays.items():
+        np.save(folder / f"{name}.npy", np.ascontiguousarray(values, dtype=_ARRAYS.get(name, np.float32)))
     (folder / "items.json").write_bytes(json.dumps(list(items), ensure_ascii=False, separators=(",", ":")).encode())
-    names = [*(f"{name}.npy" for name in _ARRAYS), "items.json"]
+    names = [*(f"{name}.npy" for name in arrays), "items.json"]
     sealed = msgspec.structs.replace(manifest, files={name: _digest(folder / name) for name in names})
     (folder / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(sealed), indent=2))
     return sealed
+
+
+def _check_extras(extras: Mapping[str, npt.NDArray[Any]], count: int) -> None:
+    wrong = {name: values.shape for name, values in extras.items() if name not in ITEM_ARRAYS or len(values) != count}
+    if wrong:
+        message = f"arrays of items are {wrong}; expected ({count},) each, named one of {', '.join(ITEM_ARRAYS)}"
+        raise SnapshotError(message)
 
 
 def _digest(path: Path) -> FileDigest:
@@ -151,7 +166,8 @@ def _digest(path: Path) -> FileDigest:
 class Snapshot:
     """A snapshot opened for reading; arrays are memory-mapped, so processes on one machine share the pages.
 
-    Open it with :meth:`open`. ``matrix`` is B as CSR; ``row(item_id)`` is the place of an item, −1 where unknown.
+    Open it with :meth:`open`. ``matrix`` is B as CSR; ``row(item_id)`` is the place of an item, −1 where unknown;
+    ``extras`` holds the arrays of :data:`ITEM_ARRAYS` that the snapshot has.
     """
 
     folder: Path
@@ -159,6 +175,7 @@ class Snapshot:
     items: list[str]
     matrix: tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[np.float32]]
     popularity: npt.NDArray[np.float32]
+    extras: Mapping[str, npt.NDArray[np.float32]] = field(default_factory=dict)
 
     @classmethod
     def open(cls, folder: Path, *, verify: bool = True) -> "Snapshot":
@@ -181,7 +198,10 @@ class Snapshot:
                 raise SnapshotError(message)
         arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS}
         items = json.loads((folder / "items.json").read_bytes())
-        return cls(folder, manifest, items, (arrays["indptr"], arrays["indices"], arrays["data"]), arrays["popularity"])
+        matrix = (arrays["indptr"], arrays["indices"], arrays["data"])
+        present = [name for name in ITEM_ARRAYS if f"{name}.npy" in manifest.files]
+        extras = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in present}
+        return cls(folder, manifest, items, matrix, arrays["popularity"], extras)
 
     @staticmethod
     def read_manifest(folder: Path) -> Manifest:
