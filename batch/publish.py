@@ -6,7 +6,8 @@ mirrors are behind: the next run mends them first. Two runs at a time: the switc
 read at the start, so the second one fails with :class:`~contracts.errors.PublishConflict` and stays invisible.
 """
 
-from collections.abc import Iterable
+import gzip
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -17,20 +18,37 @@ import msgspec
 
 from contracts.errors import StoreError
 from contracts.keys import batch_key, batch_row, popular_key, popular_row, similar_key, similar_row
-from contracts.lake import model_prefix, models_prefix, pointer_path
+from contracts.lake import model_prefix, models_prefix, people_path, pointer_path
 from contracts.lists import RecommendationList, Source, encode_value
 from contracts.pointer import Pointer
 from contracts.settings import Settings
 from contracts.snapshot import Manifest, Snapshot
 from stores.cluster import Cluster
 from stores.objects import NotFound, Objects
+from stores.pace import Pace
+from stores.retry import delays
 from stores.tables import Tables
 
-__all__ = ["Entry", "ListWriter", "Stores", "mend_mirrors", "prune_versions", "switch", "upload_snapshot"]
+__all__ = [
+    "Entry",
+    "ListWriter",
+    "Stores",
+    "make_live",
+    "mend_mirrors",
+    "mirror",
+    "mirrors",
+    "prune_versions",
+    "registry_entry",
+    "switch",
+    "upload_snapshot",
+    "versions",
+]
 
 MANIFEST: Final = "manifest.json"
-_TOGETHER: Final = 500
+_TOGETHER: Final = 250
 _SAMPLED: Final = 16
+_MIRRORINGS: Final = 5
+_LONG_PARTS: Final = frozenset({"days", "evaluation", "search", "ranker", "files"})
 
 
 class Entry(NamedTuple):
@@ -65,44 +83,60 @@ class ListWriter:
     """Writes lists of one version to DynamoDB and Redis under keys of :mod:`contracts.keys`; picklable, for tasks.
 
     Rows carry the version in their key, so writing them again (a retried task, a second run) changes nothing that is
-    read. ``written_ms`` is the time of the training, one for all.
+    read. ``written_ms`` is the time of the training, one for all. ``writers`` is how many tasks write at a time: each
+    keeps to its share of the run's rates (``dynamodb.units.per.s`` and ``redis.commands.per.s``).
     """
 
     shop: str
     version: str
     written_ms: int
     ttl_s: int
+    writers: int = 1
 
     def write(self, settings: Settings, entries: Iterable[Entry]) -> int:
-        """Write the entries; returns how many.
+        """Write the entries to the stores of the settings; returns how many. What a Spark task calls.
 
         Raises:
             StoreError: a store refused rows after all retries, or one of the last rows does not read back as written.
         """
-        tables, cluster = Tables.from_settings(settings, timeout_s=30), Cluster.from_settings(settings, timeout_ms=5000)
+        tables = Tables.from_settings(
+            settings, timeout_s=30, pace=Pace(self._share(settings.training.dynamodb_units_per_s))
+        )
+        cluster = Cluster.from_settings(settings, timeout_ms=5000)
         try:
-            source, written = iter(entries), 0
-            while batch := list(islice(source, _TOGETHER)):
-                written += self._write(tables, cluster, batch)
-            return written
+            return self.write_to(tables, cluster, entries, Pace(self._share(settings.training.redis_commands_per_s)))
         finally:
             cluster.close()
 
-    def _write(self, tables: Tables, cluster: Cluster, entries: list[Entry]) -> int:
+    def write_to(self, tables: Tables, cluster: Cluster, entries: Iterable[Entry], pace: Pace | None = None) -> int:
+        """:meth:`write` with open stores; ``pace`` counts Redis commands."""
+        source, written = iter(entries), 0
+        while batch := list(islice(source, _TOGETHER)):
+            written += self._write(tables, cluster, batch, pace)
+        return written
+
+    def _share(self, rate: int) -> float:
+        return rate / max(1, self.writers)
+
+    def _write(self, tables: Tables, cluster: Cluster, entries: list[Entry], pace: Pace | None) -> int:
         values = [encode_value(self.value(entry)) for entry in entries]
         keys = [self.keys(entry) for entry in entries]
         expires_s = self.written_ms // 1000 + self.ttl_s
         tables.put_many((row, value, expires_s) for (row, _), value in zip(keys, values, strict=True))
-        cluster.set_many([(key, value, self.ttl_s) for (_, key), value in zip(keys, values, strict=True)])
+        cluster.set_many([(key, value, self.ttl_s) for (_, key), value in zip(keys, values, strict=True)], pace)
+        if pace:
+            pace.take(len(keys))
         self._read_back(tables, cluster, keys, values)
         return len(entries)
 
     def _read_back(self, tables: Tables, cluster: Cluster, keys: list[tuple[str, str]], values: list[bytes]) -> None:
-        """Redis answers for every row (one round trip a node); DynamoDB, which takes one read a row, for a few."""
+        """Redis answers for every row; DynamoDB, where a read costs as much as half a write, for a few."""
         found = cluster.get_many([key for _, key in keys])
         wrong = [key for (_, key), have, value in zip(keys, found, values, strict=True) if have != value]
-        step = max(1, len(keys) // _SAMPLED * 8)
-        wrong += [row for (row, _), value in list(zip(keys, values, strict=True))[::step] if tables.get(row) != value]
+        step = max(1, len(keys) // _SAMPLED)
+        some = [row for row, _ in keys[::step]]
+        kept = [row and row[1] for row in tables.rows(some, consistent=True)]
+        wrong += [row for row, have, value in zip(some, kept, values[::step], strict=True) if have != value]
         if wrong:
             message = (
                 f"{len(wrong)} of {len(keys)} lists of {self.version} do not read back as written, such as {wrong[0]}; "
@@ -131,14 +165,20 @@ class ListWriter:
         )
 
 
-def upload_snapshot(objects: Objects, folder: Path, manifest: Manifest, scratch: Path) -> None:
+def upload_snapshot(
+    objects: Objects, folder: Path, manifest: Manifest, scratch: Path, people: Sequence[str] = ()
+) -> None:
     """Upload the snapshot in ``folder``, the manifest last, then read all of it back and compare sizes and digests.
+
+    Args:
+        people: the subjects who got a list, kept beside the snapshot so that its lists can be checked and repaired.
 
     Raises:
         SnapshotError: what reads back is not what the manifest says.
         StoreError: S3 did not answer.
     """
     prefix = model_prefix(manifest.shop_id, manifest.version)
+    objects.put(people_path(manifest.shop_id, manifest.version), gzip.compress(msgspec.json.encode(list(people)), 6))
     objects.upload_folder(folder, prefix, list(manifest.files))
     objects.upload_folder(folder, prefix, [MANIFEST])
     objects.download_folder(prefix, [*manifest.files, MANIFEST], scratch)
@@ -146,43 +186,115 @@ def upload_snapshot(objects: Objects, folder: Path, manifest: Manifest, scratch:
 
 
 def switch(stores: Stores, shop: str, manifest: Manifest, now: datetime) -> Pointer:
-    """Make the version live: registry, then the authority if its parent is still live, then the mirrors.
+    """Make a trained version live: registry, then the authority if its parent is still live, then the mirrors.
 
     Raises:
         PublishConflict: another run switched since the parent was read.
+        StoreError: a store did not answer; the message says whether the version is live.
     """
-    stores.tables.register(shop, manifest.version, msgspec.json.encode(manifest))
-    pointer = Pointer(version=manifest.version, switched_at=now)
-    stores.tables.switch(shop, pointer, manifest.parent)
-    _mirror(stores, shop, pointer)
-    return pointer
+    stores.tables.register(shop, manifest.version, registry_entry(manifest))
+    return make_live(stores, shop, manifest.version, manifest.parent, now)
+
+
+def make_live(stores: Stores, shop: str, version: str, expected: str | None, now: datetime) -> Pointer:
+    """Switch the authority from ``expected`` to ``version``, then mirror it; returns what is live at the end.
+
+    Raises:
+        PublishConflict: ``expected`` is no longer live; nothing was switched.
+        StoreError: a store did not answer; the message says whether the version is live.
+    """
+    pointer = stores.tables.switch(shop, Pointer(version=version, switched_at=now), expected)
+    return mirror(stores, shop) or pointer
+
+
+def registry_entry(manifest: Manifest) -> bytes:
+    """The manifest without its long parts, which S3 has: a row of DynamoDB holds at most 400 KB."""
+    whole = msgspec.to_builtins(manifest)
+    return msgspec.json.encode({name: value for name, value in whole.items() if name not in _LONG_PARTS})
+
+
+def mirror(stores: Stores, shop: str) -> Pointer | None:
+    """Set the pointers in S3 and Redis to the authority's, until that did not change meanwhile.
+
+    Whoever wrote the S3 pointer last looked at the authority after writing, and found what it had written; whoever
+    switched the authority after that look writes later still. So once all that run have ended, S3 is right, however
+    slow one of them was. Redis refuses what is older than it has. Only a process that dies between its switch and
+    its last look leaves a mirror behind: the next run, or ``python -m batch.models activate``, sets it right.
+
+    Returns:
+        The live pointer; ``None`` before the first publish.
+
+    Raises:
+        StoreError: a mirror did not answer (the other one is set nevertheless), or the authority never stood still.
+    """
+    live = stores.tables.current(shop)
+    for _ in delays(_MIRRORINGS):
+        if live is None:
+            return None
+        _mirror(stores, shop, live)
+        before, live = live, stores.tables.current(shop)
+        if live == before:
+            return live
+    message = f"the live version of shop {shop!r} changed {_MIRRORINGS} times while it was mirrored; run one at a time"
+    raise StoreError(message)
 
 
 def _mirror(stores: Stores, shop: str, pointer: Pointer) -> None:
-    stores.objects.put(pointer_path(shop), msgspec.json.encode(pointer))
-    stores.cluster.publish_pointer(shop, pointer)
+    failures: list[StoreError] = []
+    for write in (
+        lambda: stores.objects.put(pointer_path(shop), msgspec.json.encode(pointer)),
+        lambda: stores.cluster.publish_pointer(shop, pointer),
+    ):
+        try:
+            write()
+        except StoreError as exc:
+            failures.append(exc)
+    if failures:
+        message = (
+            f"{pointer.version} is live, but a mirror of the pointer is behind: {failures[0]}; once the store answers, "
+            f"run python -m batch.models activate {pointer.version} (the next training does it too)"
+        )
+        raise StoreError(message) from failures[0]
+
+
+def mirrors(stores: Stores, shop: str) -> tuple[Pointer | None, Pointer | None]:
+    """The pointers in S3 and in Redis; ``None`` where there is none that can be read."""
+    try:
+        in_s3 = msgspec.json.decode(stores.objects.get(pointer_path(shop)), type=Pointer)
+    except (NotFound, msgspec.MsgspecError):
+        in_s3 = None
+    try:
+        in_redis = stores.cluster.pointer(shop)
+    except msgspec.MsgspecError:
+        in_redis = None
+    return in_s3, in_redis
 
 
 def mend_mirrors(stores: Stores, shop: str) -> Pointer | None:
     """The live version according to the authority; mirrors that a killed run left behind are set to it."""
     current = stores.tables.current(shop)
-    if current is None:
-        return None
-    try:
-        in_s3 = msgspec.json.decode(stores.objects.get(pointer_path(shop)), type=Pointer)
-    except (NotFound, msgspec.MsgspecError):
-        in_s3 = None
-    if in_s3 != current or stores.cluster.pointer(shop) != current:
-        _mirror(stores, shop, current)
-    return current
+    if current is None or mirrors(stores, shop) == (current, current):
+        return current
+    return mirror(stores, shop)
 
 
-def prune_versions(objects: Objects, shop: str, keep: int, spare: Iterable[str | None]) -> list[str]:
-    """Delete the oldest model folders beyond ``keep``, never those in ``spare``; returns the versions deleted."""
-    names = objects.list(models_prefix(shop))
-    below = [name.removeprefix(models_prefix(shop)) for name in names]
-    versions = sorted({name.partition("/")[0] for name in below if "/" in name})
-    gone = [version for version in versions[:-keep] if version not in set(spare)]
+def versions(objects: Objects, shop: str) -> list[str]:
+    """The versions with a folder in S3, oldest first; complete ones hold a manifest."""
+    root = models_prefix(shop)
+    below = [name.removeprefix(root) for name in objects.list(root)]
+    return sorted({name.partition("/")[0] for name in below if "/" in name})
+
+
+def prune_versions(objects: Objects, shop: str, keep: int, spare: Collection[str | None]) -> list[str]:
+    """Delete the oldest model folders beyond the newest ``keep`` (0: all), never those in ``spare``.
+
+    Put the live version and its parent into ``spare``. Their rows end by TTL.
+
+    Returns:
+        The versions deleted.
+    """
+    found = versions(objects, shop)
+    gone = [version for version in found[: max(0, len(found) - keep)] if version not in spare]
     for version in gone:
         # The manifest goes first: a folder without one is no snapshot, so no reader opens a half-deleted one.
         paths = objects.list(model_prefix(shop, version))

@@ -7,11 +7,13 @@ __all__ = [
     "ERRORS_PREFIX",
     "EVENTS_PREFIX",
     "catalogue_path",
+    "contents_path",
     "dataset_prefix",
     "day_prefix",
     "model_prefix",
     "models_prefix",
     "moments_prefix",
+    "people_path",
     "pointer_path",
     "visitors_path",
 ]
@@ -48,9 +50,33 @@ def visitors_path(shop: str) -> str:
     return f"shop={shop}/catalogue/visitors.json"
 
 
+def moments_root(shop: str) -> str:
+    """Everything the trainer keeps from one run to the next: days, months, and what the lake's objects hold."""
+    return f"shop={shop}/moments/"
+
+
 def moments_prefix(shop: str, day: date) -> str:
     """The sufficient statistics of the units that began on one UTC day."""
-    return f"shop={shop}/moments/day={day:%Y-%m-%d}/"
+    return f"{moments_root(shop)}day={day:%Y-%m-%d}/"
+
+
+def rollup_path(shop: str, month: date, key: str) -> str:
+    """The sum of the days of a month, immutable; ``key`` is a digest of what it is the sum of.
+
+    >>> rollup_path("default", date(2026, 1, 5), "ab12")
+    'shop=default/moments/month=2026-01/ab12.parquet'
+    """
+    return f"{moments_root(shop)}month={month:%Y-%m}/{key}.parquet"
+
+
+def contents_path(shop: str) -> str:
+    """Which days of the shop's events each object of the lake holds, see :mod:`batch.contents`."""
+    return f"{moments_root(shop)}contents.json.gz"
+
+
+def scratch_prefix(shop: str, run: str) -> str:
+    """Arrays that the tasks of one run on a cluster hand to each other; deleted when it ends."""
+    return f"shop={shop}/scratch/{run}/"
 
 
 def models_prefix(shop: str) -> str:
@@ -61,6 +87,11 @@ def models_prefix(shop: str) -> str:
 def model_prefix(shop: str, version: str) -> str:
     """One immutable model snapshot."""
     return f"{models_prefix(shop)}{version}/"
+
+
+def people_path(shop: str, version: str) -> str:
+    """Who has a list of a version: a gzipped JSON array of subjects, beside the snapshot, for checks and repairs."""
+    return f"{model_prefix(shop, version)}people.json.gz"
 
 
 def pointer_path(shop: str) -> str:

@@ -71,6 +71,10 @@ class TrainingSettings:
     list_ttl_s: int = 90 * 24 * 3600
     """Longer than any pause between trainings, so that the live model keeps its lists, and those one can go back to."""
     keep_versions: int = 10
+    dynamodb_units_per_s: int = 3000
+    """Write units (1 KiB each, rounded up a row) a second of one run. A new table on demand takes 4,000 of them."""
+    redis_commands_per_s: int = 20_000
+    """Commands a second of one run, over all nodes: a fifth or less of what one node answers."""
 
     def __post_init__(self) -> None:
         _check_positive(self, "liveshelf.training")

@@ -27,10 +27,14 @@ from contracts.errors import StoreError
 from contracts.keys import pointer_key
 from contracts.pointer import Pointer
 from contracts.settings import Settings
+from stores.pace import Pace
 from stores.retry import delays
-from stores.scripts import SCRIPTS, Command, compare_and_set
+from stores.scripts import SCRIPTS, Command, compare_and_set, set_pointer
 
 __all__ = ["Cluster", "Command"]
+
+_ROUND_COMMANDS: Final = 250
+_ROUND_BYTES: Final = 1024 * 1024
 
 # ReadOnlyError: the node was the slot's primary until a failover; the refreshed slot map names the new one.
 _PASSING: Final = (
@@ -93,11 +97,16 @@ class Cluster:
         """The values of ``keys``; ``None`` where there is none."""
         return cast("list[bytes | None]", self.execute([("GET", key) for key in keys]))
 
-    def set_many(self, rows: Iterable[tuple[str, bytes, int]]) -> None:
-        """Set ``(key, value, TTL in seconds)`` rows, 1,000 a round."""
-        pending = list(rows)
-        for start in range(0, len(pending), 1000):
-            self.execute([("SET", key, value, "EX", ttl) for key, value, ttl in pending[start : start + 1000]])
+    def set_many(self, rows: Iterable[tuple[str, bytes, int]], pace: Pace | None = None) -> None:
+        """Set ``(key, value, TTL in seconds)`` rows, a bounded number of rows and bytes a round."""
+        for commands in _rounds(("SET", key, value, "EX", ttl) for key, value, ttl in rows):
+            if pace:
+                pace.take(len(commands))
+            self.execute(commands)
+
+    def present(self, keys: Sequence[str]) -> list[bool]:
+        """Which keys are there, without reading their values."""
+        return [bool(answer) for answer in self.execute([("EXISTS", key) for key in keys])]
 
     def scan(self, pattern: str) -> Iterator[bytes]:
         """All keys that match, over all nodes; for checks and admin, not for serving (it walks the whole key space)."""
@@ -119,9 +128,9 @@ class Cluster:
         value = self.get_many([pointer_key(shop)])[0]
         return None if value is None else msgspec.json.decode(value, type=Pointer)
 
-    def publish_pointer(self, shop: str, pointer: Pointer) -> None:
-        """Mirror the pointer; the one key without a TTL."""
-        self.execute([("SET", pointer_key(shop), msgspec.json.encode(pointer))])
+    def publish_pointer(self, shop: str, pointer: Pointer) -> bool:
+        """Mirror the pointer unless a newer one is there (then ``False``); the one key without a TTL."""
+        return bool(self.execute([set_pointer(pointer_key(shop), pointer.rev, msgspec.json.encode(pointer))])[0])
 
     def _run(self, commands: Sequence[tuple[str, Command]]) -> list[Any]:
         results: list[Any] = [None] * len(commands)
@@ -183,3 +192,21 @@ class Cluster:
 
 def _key_of(command: Command) -> str:
     return cast("str", command[3] if command[0] == "EVALSHA" else command[1])
+
+
+def _rounds(commands: Iterable[Command]) -> Iterator[list[Command]]:
+    """SET commands in rounds that a node answers within a few milliseconds, so that readers hardly wait.
+
+    >>> [len(part) for part in _rounds([("SET", "k", b"x" * 400_000)] * 5)]
+    [2, 2, 1]
+    """
+    part: list[Command] = []
+    size = 0
+    for command in commands:
+        if part and (len(part) == _ROUND_COMMANDS or size + len(command[2]) > _ROUND_BYTES):
+            yield part
+            part, size = [], 0
+        part.append(command)
+        size += len(command[2])
+    if part:
+        yield part

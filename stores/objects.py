@@ -46,6 +46,18 @@ class Objects:
         except (ClientError, BotoCoreError) as exc:
             raise self._error(path, exc, "read") from exc
 
+    def get_range(self, path: str, begin: int, end: int) -> bytes:
+        """The object's bytes from ``begin`` to ``end`` (excluded; more than ``begin``).
+
+        Raises:
+            NotFound: there is none.
+        """
+        try:
+            found = self._s3.get_object(Bucket=self.bucket, Key=path, Range=f"bytes={begin}-{end - 1}")
+            return bytes(found["Body"].read())
+        except (ClientError, BotoCoreError) as exc:
+            raise self._error(path, exc, "read") from exc
+
     def etag(self, path: str) -> str | None:
         """The object's entity tag, which changes with its content; ``None`` where there is no object."""
         try:

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-__all__ = ["SCRIPTS", "Command", "compare_and_set", "grow_buckets"]
+__all__ = ["SCRIPTS", "Command", "compare_and_set", "grow_buckets", "set_pointer"]
 
 Command = tuple[Any, ...]
 """``(NAME, key, *arguments)`` of a command that touches that key alone, or a call of one of these scripts."""
@@ -46,14 +46,23 @@ _GROW_BUCKETS: Final = """
     return 1
     """
 
+_SET_POINTER: Final = """
+    -- ARGV: the pointer's revision, the pointer. A writer that was held up never replaces a newer one.
+    local known = redis.call('GET', KEYS[1])
+    local rev = known and string.match(known, '"rev":"(%x*)"')
+    if rev and rev > ARGV[1] then return 0 end
+    redis.call('SET', KEYS[1], ARGV[2])
+    return 1
+    """
+
 
 def _sha(text: str) -> str:
     """The name under which a server caches a script (EVALSHA)."""
     return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
-SCRIPTS: Final = {_sha(text): text for text in (_COMPARE_AND_SET, _GROW_BUCKETS)}
-_COMPARE_AND_SET_SHA, _GROW_BUCKETS_SHA = SCRIPTS
+SCRIPTS: Final = {_sha(text): text for text in (_COMPARE_AND_SET, _GROW_BUCKETS, _SET_POINTER)}
+_COMPARE_AND_SET_SHA, _GROW_BUCKETS_SHA, _SET_POINTER_SHA = SCRIPTS
 
 
 def compare_and_set(key: str, head: bytes, value: bytes, ttl_s: int) -> Command:
@@ -71,3 +80,8 @@ def grow_buckets(key: str, buckets: Mapping[int, Sequence[float]], ttl_s: int, o
     """
     fields = [part for start, values in buckets.items() for part in (start, ",".join(f"{float(v)!r}" for v in values))]
     return ("EVALSHA", _GROW_BUCKETS_SHA, 1, key, ttl_s, oldest_s, *fields)
+
+
+def set_pointer(key: str, rev: str, value: bytes) -> Command:
+    """Set a pointer that holds its own ``rev``, unless the stored one has a larger; answers 1 or 0. No TTL."""
+    return ("EVALSHA", _SET_POINTER_SHA, 1, key, rev, value)

@@ -1,10 +1,12 @@
 """The Redis adapter against a real two-node Valkey cluster."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 
 from contracts.lists import REV_BYTES, UserValue, encode_value, next_rev
+from contracts.pointer import Pointer
 from contracts.settings import Settings
 from local.valkey import cluster as valkey_cluster
 from stores.cluster import Cluster
@@ -52,3 +54,25 @@ def test_expired_buckets_are_dropped_once_a_day_is_full(redis: Cluster) -> None:
     redis.execute([grow_buckets("default:item:B", {300 * i: [1.0] for i in range(330)}, 60, 300 * 100)])
     fields = redis.execute([("HKEYS", "default:item:B")])[0]
     assert sorted(int(field) for field in fields) == [300 * i for i in range(100, 330)]
+
+
+def test_a_late_writer_never_sets_the_pointer_back(redis: Cluster) -> None:
+    at = datetime(2026, 5, 1, tzinfo=UTC)
+    old, new = (Pointer(version=f"v{n}", switched_at=at, rev=f"{n:016x}") for n in (10, 11))
+    assert [redis.publish_pointer("late", pointer) for pointer in (old, new, old, new)] == [True, True, False, True]
+    assert redis.pointer("late") == new
+
+
+def test_a_pointer_without_a_revision_or_unreadable_is_replaced(redis: Cluster) -> None:
+    new = Pointer(version="v1", switched_at=datetime(2026, 5, 1, tzinfo=UTC), rev=f"{1:016x}")
+    for value in (b'{"version":"v0","switched_at":"2026-01-01T00:00:00Z"}', b"torn"):
+        redis.execute([("SET", "old:model:current", value)])
+        assert redis.publish_pointer("old", new)
+        assert redis.pointer("old") == new
+
+
+def test_rows_of_any_number_and_size_are_set_and_seen_without_being_read(redis: Cluster) -> None:
+    rows = [(f"default:bulk:{i}", b"x" * (1 if i % 100 else 700_000), 60) for i in range(600)]
+    redis.set_many(rows)
+    assert redis.get_many([key for key, _, _ in rows]) == [value for _, value, _ in rows]
+    assert redis.present([rows[0][0], "default:bulk:none"]) == [True, False]

@@ -6,10 +6,23 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
-from batch.publish import Entry, ListWriter, Stores, mend_mirrors, prune_versions, switch, upload_snapshot
+from batch.publish import (
+    Entry,
+    ListWriter,
+    Stores,
+    make_live,
+    mend_mirrors,
+    mirror,
+    mirrors,
+    prune_versions,
+    registry_entry,
+    switch,
+    upload_snapshot,
+)
 from contracts.errors import PublishConflict, SnapshotError, StoreError
 from contracts.keys import pointer_key, popular_key
 from contracts.lake import model_prefix, pointer_path
@@ -19,6 +32,7 @@ from local import valkey
 from local.emulator_process import running_emulator
 from stores.aws import client
 from stores.objects import Objects
+from stores.pace import Pace
 
 SHOP = "default"
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
@@ -174,4 +188,121 @@ def test_old_versions_are_deleted_but_never_the_live_one_and_its_parent(stores: 
     assert stores.objects.list(model_prefix(SHOP, "v2")) == []
     assert len(stores.objects.list(model_prefix(SHOP, "v1"))) > 1
     assert prune_versions(stores.objects, SHOP, 2, ()) == ["v1"]
+    assert prune_versions(stores.objects, SHOP, 9, ()) == []
+    assert prune_versions(stores.objects, SHOP, 0, ("v4",)) == ["v3"]
     assert set(live(stores)) == {"v4"}
+
+
+class Overtaken:
+    """Storage whose first write of the pointer is held up until another version went live and was mirrored."""
+
+    def __init__(self, stores: Stores, meanwhile: Callable[[], Any]) -> None:
+        self._stores, self._meanwhile = stores, [meanwhile]
+
+    def put(self, path: str, data: bytes) -> None:
+        if path == pointer_path(SHOP) and self._meanwhile:
+            self._meanwhile.pop()()
+        self._stores.objects.put(path, data)
+
+
+def test_a_slow_publisher_leaves_no_older_version_on_any_pointer(stores: Stores, tmp_path: Path) -> None:
+    publish(stores, tmp_path, "v1")
+    slow = replace(stores, objects=Overtaken(stores, lambda: make_live(stores, SHOP, "v3", "v2", NOW)))
+    assert make_live(slow, SHOP, "v2", "v1", NOW).version == "v3"
+    assert set(live(stores)) == {"v3"}
+    assert mirrors(stores, SHOP) == (stores.tables.current(SHOP),) * 2
+
+
+def test_an_authority_that_never_stands_still_is_an_error_and_not_a_loop(stores: Stores, tmp_path: Path) -> None:
+    publish(stores, tmp_path, "v0")
+
+    class Restless(Overtaken):
+        def put(self, path: str, data: bytes) -> None:
+            current = stores.tables.current(SHOP)
+            assert current is not None
+            make_live(stores, SHOP, f"{current.version}'", current.version, NOW)
+            super().put(path, data)
+
+    with pytest.raises(StoreError, match=r"changed 5 times while it was mirrored"):
+        mirror(replace(stores, objects=Restless(stores, lambda: None)), SHOP)
+
+
+def test_a_mirror_that_is_away_keeps_the_other_one_from_nothing(stores: Stores, tmp_path: Path) -> None:
+    publish(stores, tmp_path, "v1")
+
+    class Away:
+        def put(self, path: str, data: bytes) -> None:
+            message = "S3 is away"
+            raise StoreError(message)
+
+    away = replace(stores, objects=Away())  # type: ignore[arg-type]
+    with pytest.raises(StoreError, match=r"^v2 is live, but a mirror .* S3 is away; .*batch\.models activate v2"):
+        make_live(away, SHOP, "v2", "v1", NOW)
+    assert live(stores) == ("v2", "v2", "v1")
+    mend_mirrors(stores, SHOP)
+    assert set(live(stores)) == {"v2"}
+
+
+def test_revisions_rise_though_the_clock_goes_back_and_the_table_is_made_anew(
+    stores: Stores, settings: Settings, tmp_path: Path
+) -> None:
+    publish(stores, tmp_path, "v1")
+    make_live(stores, SHOP, "v2", "v1", NOW - timedelta(days=400))
+    assert set(live(stores)) == {"v2"}
+    client("dynamodb", settings).delete_table(TableName=settings.dynamodb_table)
+    stores.tables.ensure()
+    make_live(stores, SHOP, "v1", None, NOW + timedelta(seconds=1))
+    assert set(live(stores)) == {"v1"}
+
+
+def test_back_and_forth_does_not_refuse_who_started_before(stores: Stores, tmp_path: Path) -> None:
+    """v2 was trained on v1; meanwhile v3 came and was taken back: what v2 was compared with is live."""
+    publish(stores, tmp_path, "v1")
+    for version, expected in (("v3", "v1"), ("v1", "v3"), ("v2", "v1")):
+        make_live(stores, SHOP, version, expected, NOW)
+    assert set(live(stores)) == {"v2"}
+
+
+def test_lists_of_the_live_version_stay_readable_while_and_after_the_next_is_published(
+    stores: Stores, settings: Settings, tmp_path: Path
+) -> None:
+    entries = [Entry("person", f"u.{n}", ["a", "b"], [1.0, 0.5]) for n in range(700)]
+    entries.append(Entry("popular", "", ["a"], [1.0]))
+    written = int(datetime.now(UTC).timestamp() * 1000)
+
+    def readable(version: str) -> bool:
+        keys = [ListWriter(SHOP, version, written, 600).keys(entry)[1] for entry in entries]
+        return all(stores.cluster.present(keys))
+
+    assert ListWriter(SHOP, "v1", written, 600).write(settings, entries) == 701
+    publish(stores, tmp_path, "v1")
+    ListWriter(SHOP, "v2", written, 600).write(settings, entries)
+    assert readable("v1")
+    publish(stores, tmp_path, "v2")
+    assert readable("v1")
+    assert readable("v2")
+
+
+def test_tasks_that_write_at_a_time_share_the_rates_of_the_run(
+    stores: Stores, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates = []
+
+    class Noted(Pace):
+        def __init__(self, rate: float) -> None:
+            rates.append(rate)
+            super().__init__(rate)
+
+    monkeypatch.setattr("batch.publish.Pace", Noted)
+    writer = ListWriter(SHOP, "v1", int(datetime.now(UTC).timestamp() * 1000), 600, writers=4)
+    assert writer.write(settings, [Entry("popular", "", ["a"], [1.0])]) == 1
+    assert rates == [settings.training.dynamodb_units_per_s / 4, settings.training.redis_commands_per_s / 4]
+
+
+def test_the_registry_row_of_a_long_history_fits_a_row_of_dynamodb(stores: Stores) -> None:
+    days = {f"2020-{n:05d}": "shop=default/moments/day=2020-01-01/" + "f" * 64 for n in range(4000)}
+    long = msgspec.structs.replace(manifest("v1", None), days=days, metrics={"live": {"HR@20": 0.3}})
+    assert len(msgspec.json.encode(long)) > 400_000
+    entry = registry_entry(long)
+    assert len(entry) < 2000
+    assert msgspec.json.decode(entry, type=Manifest).metrics == long.metrics
