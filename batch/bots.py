@@ -1,6 +1,7 @@
 """Which visitors of a day are programs: what no person can do in a day is left out of the moments, and counted."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -37,7 +38,7 @@ class BotRule(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Bots:
-    """``drop (E,)`` marks the actions to leave out; the rest has one entry a bot and day: who, day, how many actions."""
+    """``drop (E,)`` marks the actions to leave out; the rest has one entry a bot and day."""
 
     drop: npt.NDArray[np.bool_]
     subject: Longs
@@ -54,7 +55,7 @@ class Bots:
         return {"bots": int(here.sum()), "bot_actions": int(self.actions[here].sum())} if here.any() else {}
 
 
-def find_bots(subject: npt.NDArray[np.integer], ms: Longs, rule: BotRule | None = None) -> Bots:
+def find_bots(subject: npt.NDArray[np.integer[Any]], ms: Longs, rule: BotRule | None = None) -> Bots:
     """Apply the rule to every person and UTC day.
 
     A day is judged by its own actions alone, so that a rebuild of many days finds what the run of each day found. The

@@ -1,64 +1,149 @@
-"""How good a model is: basket completion on units it has not seen, for the live list, the batch list and popularity."""
+"""How good models are on units of behaviour that they have not seen: cases, lists, and what the lists are worth."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from batch.lists import Lists
+from batch.compare import LEVEL, RESAMPLES, Paired, bootstrap, intervals, paired
+from batch.days import day_of
+from batch.lists import PURCHASE, Lists
 from batch.log import Log
+from batch.metrics import CUT, METRICS, case_metrics, top_rows
+from batch.units import DAY_MS, REACH_DAYS
 from contracts.events import ACTION_TYPES
 from contracts.scoring import action_weights, score_rows
 from contracts.snapshot import ModelSettings
 
-__all__ = ["CUT", "Case", "held_out_cases", "list_metrics", "live_lists"]
+__all__ = [
+    "CUT",
+    "Case",
+    "Judged",
+    "Task",
+    "evaluation",
+    "held_out_cases",
+    "judge",
+    "list_metrics",
+    "live_lists",
+    "task_of",
+]
 
-CUT: Final = 20
 _LEAST: Final = 4
+_WIDE_ENOUGH: Final = 0.5
 
 Matrix = tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[np.float32]]
+Longs = npt.NDArray[np.int64]
+Doubles = npt.NDArray[np.float64]
+
+Task = Literal["completion", "next"]
+"""What is asked of a model: the other half of a unit (baskets), or the item that ends it (visits)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
     """One held-out unit of ``person``: what was seen (oldest first), and the items to be found.
 
-    ``actions`` are places in the log: the person's earlier actions and the given half of the unit, oldest first.
-    ``wanted`` holds items unknown to the model as −2, −3, …: they cannot be found, and count.
+    ``actions`` are places in the log: the person's earlier actions and the given part of the unit, oldest first.
+    ``wanted`` holds items unknown to the model as −2, −3, …: they cannot be found, and count. ``began_ms`` is when the
+    unit began.
     """
 
     person: int
     actions: npt.NDArray[np.int64]
     wanted: npt.NDArray[np.int64]
+    began_ms: int = 0
 
 
-def held_out_cases(log: Log, first_ms: int, *, seed: int, most: int, history: int) -> list[Case]:
-    """Units that began at ``first_ms`` or later with at least four distinct items, half given, seeded.
+@dataclass(frozen=True, slots=True)
+class _Recent:
+    """Rows of the log in units: unit u is ``rows[offsets[u]:offsets[u + 1]]``, oldest first."""
+
+    rows: Longs
+    offsets: Longs
+    distinct: Longs
+    """How many different items each unit has."""
+
+    def of(self, unit: int) -> Longs:
+        return self.rows[self.offsets[unit] : self.offsets[unit + 1]]
+
+
+def task_of(log: Log, first_ms: int) -> Task:
+    """What the units that began at ``first_ms`` or later are like, of those with at least two distinct items.
+
+    Baskets are to be completed: at least half of the actions are purchases, whose order says nothing, and at least half
+    of the units have four distinct items, so that a half is worth giving. All else is a visit, whose end is to be
+    found. The shop's own data decide, so a grocer and a click log get the question that fits without a setting.
+    """
+    recent = _recent_units(log, first_ms)
+    units = np.flatnonzero(recent.distinct >= 2)
+    if not len(units):
+        return "completion"
+    bought = np.concatenate([[0], np.cumsum(log.type[recent.rows] == PURCHASE)])[recent.offsets]
+    baskets = np.diff(bought)[units].sum() >= _WIDE_ENOUGH * np.diff(recent.offsets)[units].sum()
+    wide = (recent.distinct[units] >= _LEAST).mean() >= _WIDE_ENOUGH
+    return "completion" if baskets and wide else "next"
+
+
+def _recent_units(log: Log, first_ms: int) -> _Recent:
+    """A unit is what one person did in it: a session shared by two people is two units here."""
+    person = np.repeat(np.arange(len(log.subjects)), np.diff(log.offsets))
+    near = np.flatnonzero(log.ms >= first_ms - (REACH_DAYS + 1) * DAY_MS)  # a unit that began before is seen beginning
+    rows = near[np.lexsort((near, person[near], log.unit[near]))]
+    pairs = log.unit[rows] * len(log.subjects) + person[rows]
+    new = np.diff(pairs, prepend=pairs[:1] - 1) != 0
+    begun = np.repeat(log.ms[rows[new]] >= first_ms, np.diff(np.flatnonzero(np.append(new, True))))
+    rows, new = rows[begun], new[begun]
+    unit = np.cumsum(new) - 1
+    order = np.lexsort((log.item[rows], unit))
+    unit, item = unit[order], log.item[rows][order]
+    other = new | (np.diff(item, prepend=item[:1]) != 0)  # a unit's first row stays its first in either order
+    count = int(new.sum())
+    return _Recent(rows, np.flatnonzero(np.append(new, True)), np.bincount(unit[other], minlength=count))
+
+
+def held_out_cases(
+    log: Log, first_ms: int, *, seed: int, most: int, history: int, task: Task | None = None
+) -> list[Case]:
+    """Cases from the units that began at ``first_ms`` or later; which question they ask, :func:`task_of` decides.
+
+    * ``"completion"``: units with at least four distinct items; a half, drawn at random, is given, the rest is wanted.
+    * ``"next"``: units with at least two distinct items; wanted is the item of the last action, given is all before it
+      but for the actions on that item which led up to it (a view, then the same item into the cart, would give itself
+      away).
 
     ``log.item`` must tell unknown items apart by negative numbers, see :class:`Case`. At most ``most`` cases, drawn
-    with ``seed``; which half is given is drawn as well.
+    with ``seed``, each with the newest ``history`` actions.
     """
+    task = task or task_of(log, first_ms)
     rng = np.random.default_rng(seed)
-    person = np.repeat(np.arange(len(log.subjects)), np.diff(log.offsets))
-    order = np.lexsort((np.arange(len(person)), person, log.unit))
-    pairs = log.unit[order] * len(log.subjects) + person[order]
-    starts = np.flatnonzero(np.diff(pairs, prepend=pairs[:1] - 1))
-    groups = [g for g in np.split(order, starts[1:]) if len(g) >= _LEAST and log.ms[g[0]] >= first_ms]
-    groups = [g for g in groups if len(np.unique(log.item[g])) >= _LEAST]
-    if len(groups) > most:
-        groups = [groups[at] for at in np.sort(rng.choice(len(groups), most, replace=False))]
-    return [_case(log, int(person[g[0]]), g, rng, history) for g in groups]
+    recent = _recent_units(log, first_ms)
+    units = np.flatnonzero(recent.distinct >= (_LEAST if task == "completion" else 2))
+    if len(units) > most:
+        units = units[np.sort(rng.choice(len(units), most, replace=False))]
+    person = np.searchsorted(log.offsets, recent.rows[recent.offsets[units]], side="right") - 1
+    cases = []
+    for unit, who in zip(units, person, strict=True):
+        group = recent.of(unit)
+        given, wanted = _halves(log, group, rng) if task == "completion" else _ending(log, group)
+        before = np.arange(log.offsets[who], group[0])[-history:] if history else np.zeros(0, np.int64)
+        cases.append(Case(int(who), np.concatenate([before, given])[-history:], wanted, int(log.ms[group[0]])))
+    return cases
 
 
-def _case(log: Log, person: int, group: Any, rng: np.random.Generator, history: int) -> Case:
+def _halves(log: Log, group: Longs, rng: np.random.Generator) -> tuple[Longs, Any]:
     _, firsts = np.unique(log.item[group], return_index=True)
     distinct = group[np.sort(firsts)]
     drawn = rng.permutation(len(distinct))
     given = np.sort(distinct[drawn[: len(distinct) // 2]])
-    before = np.arange(log.offsets[person], group[0])[-history:] if history else np.zeros(0, np.int64)
-    return Case(person, np.concatenate([before, given])[-history:], log.item[distinct[drawn[len(distinct) // 2 :]]])
+    return given, log.item[distinct[drawn[len(distinct) // 2 :]]]
+
+
+def _ending(log: Log, group: Longs) -> tuple[Longs, Any]:
+    item = log.item[group]
+    other = int(np.flatnonzero(item != item[-1])[-1])
+    return group[: other + 1], item[-1:]
 
 
 def live_lists(matrix: Matrix, log: Log, cases: list[Case], batch: Lists, model: ModelSettings, size: int) -> Lists:
@@ -77,23 +162,132 @@ def live_lists(matrix: Matrix, log: Log, cases: list[Case], batch: Lists, model:
     return Lists(found, scores)
 
 
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Some models on the same cases: ``values (M, C, 4)`` with :data:`batch.metrics.METRICS` as columns.
+
+    ``person (C,)`` and ``began_ms (C,)`` are those of the cases.
+    """
+
+    models: tuple[str, ...]
+    values: Doubles
+    person: Longs
+    began_ms: Longs
+
+    def __len__(self) -> int:
+        return len(self.person)
+
+    @property
+    def day(self) -> Longs:
+        """``(C,)`` the UTC day of each case, days since the epoch."""
+        return self.began_ms // DAY_MS
+
+    def of(self, model: str, metric: str) -> Doubles:
+        """``(C,)`` what each case gave one model."""
+        found: Doubles = self.values[self.models.index(model), :, METRICS.index(metric)]
+        return found
+
+    def only(self, chosen: npt.NDArray[np.bool_]) -> "Judged":
+        """The chosen cases."""
+        return Judged(self.models, self.values[:, chosen], self.person[chosen], self.began_ms[chosen])
+
+    def without(self, model: str) -> "Judged":
+        """The same cases without one model, which need not be there."""
+        kept = [at for at, name in enumerate(self.models) if name != model]
+        return Judged(tuple(self.models[at] for at in kept), self.values[kept], self.person, self.began_ms)
+
+    def means(self) -> dict[str, dict[str, float]]:
+        """The manifest's ``metrics``: ``{model: {metric: mean over the cases}}``; 0 without cases."""
+        totals = self.values.sum(1) / max(len(self), 1)
+        return {
+            model: {metric: round(float(value), 6) for metric, value in zip(METRICS, row, strict=True)}
+            for model, row in zip(self.models, totals, strict=True)
+        }
+
+    def compare(self, first: str, second: str, metric: str, seed: int) -> Paired:
+        """:func:`batch.compare.paired` of two of the models."""
+        return paired(self.of(first, metric), self.of(second, metric), self.person, seed)
+
+
+def judge(lists: Mapping[str, npt.NDArray[Any]], cases: Sequence[Case]) -> Judged:
+    """The values of each model's ranked lists: ``(C, N)``, or ``(N,)`` where everybody gets the same.
+
+    >>> case = Case(0, np.zeros(0, np.int64), np.array([5]))
+    >>> judge({"live": np.array([[1, 5]]), "popularity": np.array([7])}, [case]).means()["live"]["MRR@20"]
+    0.5
+    """
+    wanted = [case.wanted for case in cases]
+    values = np.zeros((len(lists), len(cases), len(METRICS)))
+    for at, rows in enumerate(lists.values() if cases else ()):
+        values[at] = case_metrics(np.broadcast_to(rows, (len(cases), rows.shape[-1])), wanted)
+    person = np.array([case.person for case in cases], np.int64)
+    return Judged(tuple(lists), values, person, np.array([case.began_ms for case in cases], np.int64))
+
+
 def list_metrics(row_of: Callable[[int], npt.NDArray[Any]], cases: list[Case]) -> dict[str, float]:
     """HR@20 (at least one hit), Recall@20, MRR@20 (first hit) and NDCG@20, means over the cases.
 
-    ``row_of(c)`` is the ranked list of case c, −1 where it has fewer.
+    ``row_of(c)`` is the ranked list of case c, −1 where it has fewer. For many models, :func:`judge` is shorter.
 
     >>> case = Case(0, np.zeros(0, np.int64), np.array([5, 9]))
     >>> list_metrics(lambda _: np.array([1, 5, -1]), [case])
     {'HR@20': 1.0, 'Recall@20': 0.5, 'MRR@20': 0.5, 'NDCG@20': 0.386853}
     """
-    discount = 1 / np.log2(np.arange(2, CUT + 2))
-    sums = np.zeros(4)
-    for at, case in enumerate(cases):
-        hits = np.isin(row_of(at)[:CUT], case.wanted)
-        if not hits.any():
-            continue
-        best = discount[: min(CUT, len(case.wanted))].sum()
-        gain = discount[: len(hits)][hits].sum() / best
-        sums += (1.0, hits.sum() / len(case.wanted), 1 / (int(np.argmax(hits)) + 1), gain)
-    names = (f"HR@{CUT}", f"Recall@{CUT}", f"MRR@{CUT}", f"NDCG@{CUT}")
-    return {name: round(float(total), 6) for name, total in zip(names, sums / max(len(cases), 1), strict=True)}
+    rows = [top_rows(np.asarray(row_of(at))[None, :])[0] for at in range(len(cases))]
+    return judge({"it": np.stack(rows) if rows else np.zeros((0, CUT), np.int32)}, cases).means()["it"]
+
+
+def evaluation(
+    judged: Judged,
+    exposure: Mapping[str, Mapping[str, float]],
+    *,
+    task: Task,
+    seed: int,
+    first: str = "live",
+    resamples: int = RESAMPLES,
+) -> dict[str, Any]:
+    """The manifest's ``evaluation``: every figure with its interval, ``first`` against each other model, and by day.
+
+    Args:
+        exposure: by model, :func:`batch.metrics.exposure_metrics`; models without it are fine.
+
+    Returns, in plain values::
+
+        {"task", "cases", "people", "seed", "resamples", "level",
+         "models": {model: {metric: {"value", "low", "high"}, …, "coverage@20": value, …}},
+         "paired": [{"first", "second", "metric", "difference", "low", "high", "p"}, …],
+         "days": {"2026-01-31": {"cases": n, "HR@20": {model: value}}, …}}
+    """
+    head: dict[str, Any] = {"task": task, "cases": len(judged), "people": len(np.unique(judged.person)), "seed": seed}
+    head |= {"resamples": resamples, "level": LEVEL}
+    if not len(judged):
+        return head | {"models": {}, "paired": [], "days": {}}
+    flat = judged.values.transpose(1, 0, 2).reshape(len(judged), -1)
+    low, high = intervals(bootstrap(flat, judged.person, seed, resamples)).reshape(2, len(judged.models), -1)
+    models: dict[str, dict[str, Any]] = {}
+    for at, (model, means) in enumerate(judged.means().items()):
+        bounds = zip(means.items(), low[at], high[at], strict=True)
+        models[model] = {
+            m: {"value": v, "low": round(float(a), 6), "high": round(float(b), 6)} for (m, v), a, b in bounds
+        }
+        models[model] |= exposure.get(model, {})
+    others = [model for model in judged.models if model != first] if first in judged.models else []
+    tests = [
+        {"first": first, "second": other, "metric": metric} | _plain(judged.compare(first, other, metric, seed))
+        for other in others
+        for metric in METRICS
+    ]
+    return head | {"models": models, "paired": tests, "days": _by_day(judged)}
+
+
+def _plain(test: Paired) -> dict[str, float]:
+    return {"difference": test.difference, "low": test.low, "high": test.high, "p": test.p}
+
+
+def _by_day(judged: Judged) -> dict[str, dict[str, Any]]:
+    days: dict[str, dict[str, Any]] = {}
+    for day in np.unique(judged.day):
+        here = judged.only(judged.day == day)
+        rates = {model: round(float(here.of(model, METRICS[0]).mean()), 6) for model in here.models}
+        days[day_of(day).isoformat()] = {"cases": len(here), METRICS[0]: rates}
+    return days

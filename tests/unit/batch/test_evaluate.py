@@ -1,11 +1,14 @@
 """The metrics are those one computes by hand, and a case never shows what is to be found."""
 
+import msgspec
 import numpy as np
 import pytest
 
-from batch.evaluate import Case, held_out_cases, list_metrics, live_lists
-from batch.lists import Lists
+from batch.evaluate import Case, Judged, evaluation, held_out_cases, judge, list_metrics, live_lists, task_of
+from batch.lists import PURCHASE, Lists
 from batch.log import Log
+from batch.metrics import METRICS
+from batch.units import DAY_MS
 from contracts.snapshot import ModelSettings
 
 NONE = np.zeros(0, np.int64)
@@ -45,7 +48,7 @@ def test_without_cases_every_metric_is_0() -> None:
 
 
 def log() -> Log:
-    """Two people; unit 1 (items 0–5) and unit 3 are new, unit 2 has only three distinct items."""
+    """Two people who buy; unit 1 (items 0–5) and unit 3 are new, unit 2 has only three distinct items."""
     rows = [
         (0, 7, 100, 0),
         *((0, item, 1000 + item, 1) for item in range(6)),
@@ -58,7 +61,7 @@ def log() -> Log:
     ]
     person, item, ms, unit = (np.array(column, np.int64) for column in zip(*rows, strict=True))
     offsets = np.searchsorted(person, [0, 1, 2])
-    return Log(["u.0", "u.1"], offsets, item.astype(np.int32), np.zeros(len(rows), np.int8), ms, unit)
+    return Log(["u.0", "u.1"], offsets, item.astype(np.int32), np.full(len(rows), PURCHASE, np.int8), ms, unit)
 
 
 def test_a_case_is_a_new_unit_of_four_items_half_given_with_the_history_before_it() -> None:
@@ -78,6 +81,48 @@ def test_a_case_is_a_new_unit_of_four_items_half_given_with_the_history_before_i
 def test_a_unit_that_began_before_the_window_is_no_case() -> None:
     assert [found.person for found in held_out_cases(log(), 1001, seed=1, most=10, history=20)] == [1]
     assert held_out_cases(log(), 5000, seed=1, most=10, history=20) == []
+
+
+def visits(*units: list[int], kind: int = 0) -> Log:
+    """One unit a person, an action a second from time 1000 on, after one action long ago."""
+    sizes = [1 + len(unit) for unit in units]
+    item = np.concatenate([[90 + who, *unit] for who, unit in enumerate(units)])
+    ms = np.concatenate([[0, *(1000 + np.arange(len(unit)))] for unit in units])
+    number = np.concatenate([[2 * who, *[2 * who + 1] * len(unit)] for who, unit in enumerate(units)])
+    offsets = np.concatenate(([0], np.cumsum(sizes)))
+    kinds = np.full(len(item), kind, np.int8)
+    return Log([f"u.{at}" for at in range(len(units))], offsets, item.astype(np.int32), kinds, ms, number)
+
+
+def test_a_visit_asks_for_the_item_that_ends_it_and_shows_all_before() -> None:
+    seen = visits([1, 2, 1, 3], [4], [5, 6])
+    cases = held_out_cases(seen, 1000, seed=1, most=10, history=20)
+    shown = [(c.person, seen.item[c.actions].tolist(), c.wanted.tolist(), c.began_ms) for c in cases]
+    assert shown == [(0, [90, 1, 2, 1], [3], 1000), (2, [92, 5], [6], 1000)]
+
+
+def test_an_item_looked_at_and_then_put_into_the_cart_does_not_give_itself_away() -> None:
+    seen = visits([1, 2, 2, 2])
+    (found,) = held_out_cases(seen, 1000, seed=1, most=10, history=20)
+    assert (seen.item[found.actions].tolist(), found.wanted.tolist()) == ([90, 1], [2])
+
+
+def test_going_back_to_an_item_is_an_ending_like_any_other() -> None:
+    seen = visits([1, 2, 1])
+    (found,) = held_out_cases(seen, 1000, seed=1, most=10, history=20)
+    assert (seen.item[found.actions].tolist(), found.wanted.tolist()) == ([90, 1, 2], [1])
+
+
+def test_baskets_are_completed_and_visits_continued() -> None:
+    wide, short = [1, 2, 3, 4], [1, 2]
+    assert task_of(visits(wide, wide, short, kind=PURCHASE), 1000) == "completion"
+    assert task_of(visits(wide, short, short, kind=PURCHASE), 1000) == "next"
+    assert task_of(visits(wide, wide, short, kind=0), 1000) == "next"
+    assert held_out_cases(visits(wide), 1000, seed=1, most=1, history=9, task="completion")[0].wanted.size == 2
+
+
+def test_a_unit_of_one_item_is_no_case() -> None:
+    assert held_out_cases(visits([4, 4, 4]), 1000, seed=1, most=10, history=20) == []
 
 
 def test_cases_are_drawn_by_their_seed() -> None:
@@ -106,3 +151,49 @@ def test_a_live_list_is_the_actions_through_b_and_the_persons_batch_list() -> No
     found = live_lists(matrix, done, [Case(0, np.arange(3), case(1).wanted)], batch, model, 4)
     assert found.items.tolist() == [[3, 4, 1, -1]]
     np.testing.assert_allclose(found.scores[0], [1.0, 0.5, np.exp(-1.0), 0.0], rtol=1e-6)
+
+
+def judged(cases: int = 400, seed: int = 3) -> Judged:
+    """Two days; the live model finds .6 of the cases, popularity .3."""
+    rng = np.random.default_rng(seed)
+    person = rng.integers(0, cases // 2, cases)
+    wanted = [Case(int(who), NONE, np.array([7]), int(at % 2) * DAY_MS) for at, who in enumerate(person)]
+    lists = {name: np.where(rng.random((cases, 1)) < rate, 7, 8) for name, rate in (("live", 0.6), ("popularity", 0.3))}
+    return judge(lists, wanted)
+
+
+def test_everybodys_list_is_judged_on_every_case() -> None:
+    found = judge({"popularity": np.array([3, 5])}, [case(5), case(3), case(1)])
+    assert found.of("popularity", "MRR@20").tolist() == [0.5, 1.0, 0.0]
+
+
+def test_the_evaluation_holds_each_figure_within_its_interval_and_the_pairs() -> None:
+    cases = judged()
+    report = evaluation(cases, {"live": {"coverage@20": 0.4}}, task="next", seed=5)
+    assert (report["cases"], report["task"]) == (400, "next")
+    for model, means in cases.means().items():
+        for metric in METRICS:
+            figure = report["models"][model][metric]
+            assert figure["value"] == means[metric]
+            assert figure["low"] < figure["value"] < figure["high"]
+    assert report["models"]["live"]["HR@20"]["low"] > report["models"]["popularity"]["HR@20"]["high"]
+    assert report["models"]["live"]["coverage@20"] == 0.4
+    pair = report["paired"][0]
+    assert (pair["first"], pair["second"], pair["metric"]) == ("live", "popularity", "HR@20")
+    assert 0 < pair["low"] < pair["difference"] < pair["high"]
+    assert pair["p"] < 0.01
+    assert [(day, part["cases"]) for day, part in report["days"].items()] == [("1970-01-01", 200), ("1970-01-02", 200)]
+    assert msgspec.json.decode(msgspec.json.encode(report)) == report
+
+
+def test_the_same_seed_gives_the_same_evaluation_and_another_does_not() -> None:
+    def made(seed: int) -> object:
+        return evaluation(judged(), {}, task="next", seed=seed)
+
+    assert made(5) == made(5)
+    assert made(5) != made(6)
+
+
+def test_without_cases_there_is_an_evaluation_of_nothing() -> None:
+    report = evaluation(judge({"live": np.zeros((0, 20))}, []), {}, task="completion", seed=1)
+    assert (report["cases"], report["models"], report["days"]) == (0, {}, {})
