@@ -21,7 +21,7 @@ from scipy import sparse
 
 from batch.recipe import MomentRecipe
 
-__all__ = ["Moments", "Pairs", "Totals", "Units", "add_moments", "day_moments", "spread", "sum_moments"]
+__all__ = ["Moments", "Pairs", "Totals", "Units", "add_moments", "day_moments", "merge_rows", "spread", "sum_moments"]
 
 Ints = npt.NDArray[np.int32]
 Longs = npt.NDArray[np.int64]
@@ -241,7 +241,7 @@ def _add(parts: Sequence[Pairs], maps: Sequence[Ints], weights: Sequence[float],
     free = starts[:-1].copy()
     for part, to, weight in zip(parts, maps, weights, strict=True):
         _scatter(part.indptr, part.cols, part.values, to, weight, upper, free, cols, values)
-    indptr = _merge_rows(starts, cols, values, np.zeros(count, np.int64), np.zeros((matrices, count)))
+    indptr = merge_rows(starts, cols, values, np.zeros(count, np.int64), np.zeros((matrices, count)))
     return Pairs(indptr, cols[: indptr[-1]].copy(), values[:, : indptr[-1]].copy())
 
 
@@ -271,7 +271,7 @@ def _scatter(
 
 
 @numba.njit(cache=True, nogil=True)
-def _merge_rows(starts: Any, cols: Any, values: Any, seen: Any, sums: Any) -> Any:
+def merge_rows(starts: Any, cols: Any, values: Any, seen: Any, sums: Any) -> Any:
     """Add up equal columns of each row, sort them, and close the gaps; returns the new row pointers.
 
     ``seen`` (zeros) and ``sums`` are room for one row over all columns.

@@ -13,7 +13,8 @@ cross
 order_indptr,       T as CSR; empty unless the recipe is ``ordered``
 order_cols, order
 subjects            people of the day, sorted (``u.<user>`` or ``a.<anonymous>``)
-unit_offsets        unit r holds the actions ``unit_offsets[r]:unit_offsets[r + 1]``, oldest first
+unit_offsets        unit r holds the actions ``unit_offsets[r]:unit_offsets[r + 1]``, oldest first; the unit that
+                    began first is the first one
 action_subject,     the day's de-duplicated actions: person, item, place in ``ACTION_TYPES``, epoch ms
 action_item,
 action_type,
@@ -48,9 +49,24 @@ from batch.recipe import MomentRecipe
 from contracts.errors import TrainingError
 from contracts.lake import moments_prefix
 
-__all__ = ["FORMAT", "Actions", "DayPartition", "Input", "decode", "encode", "partition_key", "partition_path"]
+__all__ = [
+    "FORMAT",
+    "Actions",
+    "DayPartition",
+    "Input",
+    "decode",
+    "decode_actions",
+    "decode_moments",
+    "encode",
+    "moment_columns",
+    "moments_from",
+    "partition_key",
+    "partition_path",
+    "read_row",
+    "write_row",
+]
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 
 Longs = npt.NDArray[np.int64]
 Ints = npt.NDArray[np.int32]
@@ -111,19 +127,8 @@ def partition_path(shop: str, day: date, key: str) -> str:
 
 def encode(partition: DayPartition, recipe: MomentRecipe, inputs: Sequence[Input]) -> bytes:
     """The object's bytes."""
-    moments, actions = partition.moments, partition.actions
-    columns: dict[str, Any] = {
-        "items": moments.items,
-        "units": moments.units,
-        "events": moments.events,
-        "sources": moments.sources,
-        "pair_indptr": moments.pairs.indptr,
-        "pair_cols": moments.pairs.cols,
-        "gram": moments.pairs.values[0],
-        "cross": moments.pairs.values[1] if len(moments.pairs.values) > 1 else np.zeros(0),
-        "order_indptr": moments.order.indptr,
-        "order_cols": moments.order.cols,
-        "order": moments.order.values[0],
+    actions = partition.actions
+    columns: dict[str, Any] = moment_columns(partition.moments) | {
         "subjects": actions.subjects,
         "unit_offsets": actions.unit_offsets,
         "action_subject": actions.subject,
@@ -136,10 +141,106 @@ def encode(partition: DayPartition, recipe: MomentRecipe, inputs: Sequence[Input
     metadata = {
         "liveshelf.format": str(FORMAT),
         "liveshelf.day": partition.day.isoformat(),
-        "liveshelf.counts": json.dumps(partition.counts),
+        "liveshelf.counts": json.dumps(partition.counts, sort_keys=True),
         "liveshelf.recipe": msgspec.json.encode(recipe),
         "liveshelf.inputs": msgspec.json.encode(sorted(inputs)),
     }
+    return write_row(columns, metadata)
+
+
+def decode(data: bytes) -> DayPartition:
+    """Read the object's bytes.
+
+    Raises:
+        TrainingError: they are not a day partition of this format.
+    """
+    columns, metadata = read_row(data, "day partition", FORMAT)
+    return DayPartition(_day(metadata), moments_from(columns), _actions(columns), counts_of(metadata))
+
+
+def decode_actions(data: bytes) -> tuple[Actions, list[str], dict[str, int]]:
+    """Only the actions of a day, the item ids they name by place, and the counts; the matrices are not read.
+
+    Raises:
+        TrainingError: the bytes are not a day partition of this format.
+    """
+    names = [
+        "items", "subjects", "unit_offsets", "action_subject", "action_item", "action_type", "action_ms",
+        "alias_from", "alias_to",
+    ]  # fmt: skip
+    columns, metadata = read_row(data, "day partition", FORMAT, names)
+    return _actions(columns), columns["items"], counts_of(metadata)
+
+
+def decode_moments(data: bytes) -> Moments:
+    """Only the moments of a day.
+
+    Raises:
+        TrainingError: the bytes are not a day partition of this format.
+    """
+    return moments_from(read_row(data, "day partition", FORMAT, [*_MOMENTS, "cross"])[0])
+
+
+def _actions(columns: dict[str, Any]) -> Actions:
+    return Actions(
+        columns["subjects"],
+        columns["unit_offsets"],
+        columns["action_subject"],
+        columns["action_item"],
+        columns["action_type"],
+        columns["action_ms"],
+        list(zip(columns["alias_from"], columns["alias_to"], strict=True)),
+    )
+
+
+def _day(metadata: dict[str, str]) -> date:
+    return date.fromisoformat(metadata["liveshelf.day"])
+
+
+def counts_of(metadata: dict[str, str]) -> dict[str, int]:
+    """What was read and left out, by reason."""
+    return dict(json.loads(metadata["liveshelf.counts"]))
+
+
+_MOMENTS: Final = (
+    "items", "units", "events", "sources", "pair_indptr", "pair_cols", "gram", "order_indptr", "order_cols", "order",
+)  # fmt: skip
+
+
+def moment_columns(moments: Moments) -> dict[str, Any]:
+    """Moments as columns; ``seen`` and ``cross`` only where they say more than ``units`` and ``gram``."""
+    pairs, order = moments.pairs, moments.order
+    return {
+        "items": moments.items,
+        "units": moments.units,
+        "events": moments.events,
+        "sources": moments.sources,
+        "pair_indptr": pairs.indptr,
+        "pair_cols": pairs.cols,
+        "gram": pairs.values[0],
+        "cross": pairs.values[1] if len(pairs.values) > 1 else np.zeros(0),
+        "order_indptr": order.indptr,
+        "order_cols": order.cols,
+        "order": order.values[0],
+    } | ({} if moments.seen is moments.units else {"seen": moments.seen})
+
+
+def moments_from(columns: dict[str, Any]) -> Moments:
+    """The moments of :func:`moment_columns`."""
+    values = [columns["gram"], columns["cross"]] if len(columns["cross"]) else [columns["gram"]]
+    return Moments(
+        columns["items"],
+        columns.get("seen", columns["units"]),
+        columns["units"],
+        columns["events"],
+        columns["sources"],
+        Pairs(columns["pair_indptr"], columns["pair_cols"], np.stack(values)),
+        Pairs(columns["order_indptr"], columns["order_cols"], columns["order"][None, :]),
+    )
+
+
+def write_row(columns: dict[str, Any], metadata: dict[str, Any]) -> bytes:
+    """A Parquet object of one row whose columns are lists."""
     arrays = {name: _one_row(values) for name, values in columns.items()}
     table = pa.table(arrays).replace_schema_metadata(metadata)
     sink = io.BytesIO()
@@ -152,46 +253,27 @@ def _one_row(values: Any) -> pa.Array:
     return pa.ListArray.from_arrays(pa.array([0, len(flat)], pa.int32()), flat)
 
 
-def decode(data: bytes) -> DayPartition:
-    """Read the object's bytes.
+def read_row(
+    data: bytes, what: str, form: int, names: Sequence[str] | None = None
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """The columns (arrays, or lists of strings) and metadata of :func:`write_row`.
 
     Raises:
-        TrainingError: they are not a day partition of this format.
+        TrainingError: the bytes are torn, or not ``what`` in format ``form``.
     """
     try:
-        table = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
+        table = pq.ParquetFile(pa.BufferReader(data)).read(columns=names, use_threads=False)
         metadata = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
         found = int(metadata["liveshelf.format"])
-        if found != FORMAT:
-            message = f"a day partition has format {found}; this code reads {FORMAT}; delete it to have it made again"
+        if found != form:
+            message = f"a {what} has format {found}; this code reads {form}; delete it to have it made again"
             raise TrainingError(message)
-        flat = {name: table.column(name).chunk(0).flatten() for name in table.column_names}
-        array = {
-            name: column.to_numpy(zero_copy_only=False, writable=True)
-            for name, column in flat.items()
-            if not pa.types.is_string(column.type)
-        }
-        values = [array["gram"], array["cross"]] if len(array["cross"]) else [array["gram"]]
-        moments = Moments(
-            flat["items"].to_pylist(),
-            array["units"],
-            array["units"],
-            array["events"],
-            array["sources"],
-            Pairs(array["pair_indptr"], array["pair_cols"], np.stack(values)),
-            Pairs(array["order_indptr"], array["order_cols"], array["order"][None, :]),
-        )
-        actions = Actions(
-            flat["subjects"].to_pylist(),
-            array["unit_offsets"],
-            array["action_subject"],
-            array["action_item"],
-            array["action_type"],
-            array["action_ms"],
-            list(zip(flat["alias_from"].to_pylist(), flat["alias_to"].to_pylist(), strict=True)),
-        )
-        day = date.fromisoformat(metadata["liveshelf.day"])
-        return DayPartition(day, moments, actions, json.loads(metadata["liveshelf.counts"]))
+        columns: dict[str, Any] = {}
+        for name in table.column_names:
+            flat = table.column(name).chunk(0).flatten()
+            text = pa.types.is_string(flat.type)
+            columns[name] = flat.to_pylist() if text else flat.to_numpy(zero_copy_only=False, writable=True)
     except (pa.ArrowException, OSError, KeyError, ValueError, IndexError) as exc:  # Arrow raises OSError on torn pages
-        message = f"a day partition of {len(data)} bytes cannot be read: {exc}; delete it to have it made again"
+        message = f"a {what} of {len(data)} bytes cannot be read: {exc}; delete it to have it made again"
         raise TrainingError(message) from exc
+    return columns, metadata

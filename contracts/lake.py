@@ -15,6 +15,8 @@ __all__ = [
     "moments_prefix",
     "people_path",
     "pointer_path",
+    "refused_report_path",
+    "report_path",
     "visitors_path",
 ]
 
@@ -97,3 +99,21 @@ def people_path(shop: str, version: str) -> str:
 def pointer_path(shop: str) -> str:
     """Mirror of the CURRENT version for readers of S3 (Flink); the DynamoDB row is the authority."""
     return f"{models_prefix(shop)}current.json"
+
+
+def report_path(shop: str, version: str) -> str:
+    """The page that tells how a model came to be, beside its snapshot.
+
+    >>> report_path("default", "20260102T030405Z-822dd6")
+    'shop=default/models/20260102T030405Z-822dd6/report.html'
+    """
+    return f"{model_prefix(shop, version)}report.html"
+
+
+def refused_report_path(shop: str, version: str) -> str:
+    """The same page of a run that was not published: it has no snapshot, and nothing else is kept of it.
+
+    >>> refused_report_path("default", "20260102T030405Z-822dd6")
+    'shop=default/reports/20260102T030405Z-822dd6.html'
+    """
+    return f"shop={shop}/reports/{version}.html"

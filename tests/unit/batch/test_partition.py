@@ -73,7 +73,7 @@ def test_another_format_is_refused_by_its_number(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("batch.partition.FORMAT", 9)
     data = encode(partition(BASKETS), BASKETS, INPUTS)
     monkeypatch.undo()
-    with pytest.raises(TrainingError, match="format 9; this code reads 1"):
+    with pytest.raises(TrainingError, match="format 9; this code reads 2"):
         decode(data)
 
 
