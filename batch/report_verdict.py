@@ -1,0 +1,129 @@
+"""The top of a report: was it published and why, then the figures one looks for first."""
+
+from typing import Any, Final
+
+from batch.report_html import DASH, Html, amount, between, duration, finite, join, rounded, share, signed, tag, utc
+from batch.report_run import Run, first
+
+__all__ = ["verdict"]
+
+_TITLES: Final = {
+    "published": ("good", "Published", "This model went live at the end of the run."),
+    "approved": ("good", "Passed the gate", "Nothing stands against publishing this model."),
+    "refused": ("bad", "Not published", "The gate refused this model. What was live before stays live."),
+    "conflict": ("bad", "Not published", "Another run published first. Its model is live."),
+    "measured": ("plain", "Not published, as asked", "This run only measured."),
+    "unknown": ("plain", "No decision recorded", "The manifest says nothing about a gate: it was written before there "
+                "was one, or the evaluation was switched off."),
+}  # fmt: skip
+_WORDS: Final = {
+    "published": "published",
+    "publish": "approved",
+    "approved": "approved",
+    "pass": "approved",
+    "refused": "refused",
+    "refuse": "refused",
+    "reject": "refused",
+    "keep": "refused",
+    "kept": "refused",
+    "conflict": "conflict",
+    "measured": "measured",
+}
+
+
+def outcome(run: Run) -> str:
+    """A key of the titles: what the caller says the run came to, or else what the gate decided."""
+    for said in (run.extra.get("outcome"), first(run.manifest.gate, "decision", "publish")):
+        if isinstance(said, bool):
+            return "approved" if said else "refused"
+        if isinstance(said, str) and said.lower() in _WORDS:
+            return _WORDS[said.lower()]
+    return "unknown"
+
+
+def verdict(run: Run) -> Html:
+    """The banner, and the tiles below it."""
+    tone, title, line = _TITLES[outcome(run)]
+    sentences = first(run.manifest.gate, "sentences") or []
+    said = [sentences] if isinstance(sentences, str) else list(sentences)
+    rule = first(run.manifest.gate, "rule")
+    parts = [tag("p", tag("strong", title, class_="title")), tag("p", line)]
+    if said:
+        parts.append(tag("ul", *(tag("li", sentence) for sentence in said)))
+    if rule:
+        parts.append(tag("p", "The rule: ", _rule(rule), class_="soft"))
+    banner = tag("section", *parts, class_=f"verdict {tone}", aria_label="Verdict")
+    return join((banner, tag("dl", *_tiles(run), class_="tiles")))
+
+
+def _rule(rule: Any) -> str:
+    if isinstance(rule, dict):
+        return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in rule.items())
+    return str(rule)
+
+
+def _tiles(run: Run) -> list[Html]:
+    manifest = run.manifest
+    days = (manifest.window_end - manifest.window_start).total_seconds() / 86400
+    rows = manifest.rows
+    trained = finite(manifest.seconds.get("total")) or sum(finite(value) or 0 for value in manifest.seconds.values())
+    data = [f"{amount(rows[name])} {name}" for name in ("actions", "units", "people") if name in rows]
+    tiles = [_quality(run), *(_against(run, other) for other in ("popularity", "incumbent"))]
+    tiles.append(
+        _tile("Trained on", f"{days:.0f} days" if days >= 1.5 else duration(days * 86400), " · ".join(data) or DASH)
+    )
+    weights = f"{amount(rows['weights'])} item-to-item weights" if "weights" in rows else "weights not recorded"
+    tiles.append(_tile("Knows", f"{amount(rows.get('items'))} items", weights))
+    tiles.append(_tile("Took", duration(trained) if trained else DASH, f"finished training {utc(manifest.trained_at)}"))
+    return [tile for tile in tiles if tile]
+
+
+def _tile(name: str, value: str, note: object) -> Html:
+    return tag("div", tag("dt", name), tag("dd", tag("b", value), tag("span", note)))
+
+
+def _quality(run: Run) -> Html:
+    metric = next(iter(run.measures), None)
+    value = run.value("live", metric) if metric else None
+    if metric is None or value is None:
+        return _tile("Quality", "not measured", why_unmeasured(run))
+    low, high = run.interval("live", metric)
+    note = f"95 % interval {between(low, high)}" if low is not None else "no interval recorded"
+    return _tile(
+        f"{metric} of the new model", rounded(value), note + (f", {amount(run.cases)} cases" if run.cases else "")
+    )
+
+
+def _against(run: Run, other: str) -> Html:
+    metric = next(iter(run.measures), None)
+    ours, theirs = (run.value(model, metric) if metric else None for model in ("live", other))
+    if ours is None:
+        return Html()
+    name = {"popularity": "Against popularity", "incumbent": "Against what was live"}[other]
+    if theirs is None:
+        none = "no model was live" if run.manifest.parent is None else "not measured on the same cases"
+        return _tile(name, DASH, none if other == "incumbent" else "not measured")
+    found = [
+        row for row in run.paired() if row["against"] == other and row["metric"] == metric and row["model"] == "live"
+    ]
+    note = f"{metric} {rounded(theirs)}" + (f", {signed_share(ours, theirs)}" if theirs else "")
+    if found and found[0]["low"] is not None:
+        note = f"95 % interval {between(found[0]['low'], found[0]['high'], sign=True)}; it has {rounded(theirs)}"
+    return _tile(name, signed(ours - theirs), note)
+
+
+def signed_share(ours: float, theirs: float) -> str:
+    """By how much the first is more than the second.
+
+    >>> signed_share(0.6, 0.4)
+    '+50.0 %'
+    """
+    change = ours / theirs - 1
+    return ("+" if change >= 0 else "") + share(change)
+
+
+def why_unmeasured(run: Run) -> str:
+    """Why a manifest holds no metrics, as far as it says."""
+    if run.manifest.training.get("holdout_days") == 0:
+        return "the evaluation was switched off for this run"
+    return "the lake held no unit to complete in the newest days, or none before them to learn from"
