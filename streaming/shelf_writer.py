@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final, TypeVar
 
 import msgspec
@@ -10,6 +11,7 @@ import numpy as np
 from contracts.errors import ContractError, StoreError
 from contracts.keys import alias_key, batch_key, item_key, trending_key, user_key
 from contracts.lists import REV_BYTES, RecommendationList, UserValue, decode_list, decode_user, encode_value
+from contracts.ranker import ItemValues, Requests, compute
 from contracts.scoring import score_rows
 from contracts.settings import StreamingSettings
 from contracts.snapshot import Snapshot
@@ -17,6 +19,7 @@ from stores.cluster import Cluster
 from stores.retry import delays
 from stores.scripts import Command, compare_and_set, grow_buckets
 from streaming.batching import HORIZON_MS, Change, EventRow, Person, Served, changes_of, revise
+from streaming.item_trends import ItemTrends
 from streaming.measures import Measures
 from streaming.models import Models
 from streaming.shelf_scoring import live_lists
@@ -49,9 +52,10 @@ class ShelfWriter:
         self._settings = settings
         self._measures = measures
         self._now_ns = now_ns
+        self._trends = ItemTrends(cluster)
 
     def warm_up(self) -> None:
-        """Compile the scoring kernel (or load it from its cache) so that no visitor waits for it.
+        """Compile the kernels of scoring and ranker (or load them from their cache) so that no visitor waits for them.
 
         A snapshot's arrays are mapped read-only, which is another type to Numba than a plain array.
         """
@@ -60,6 +64,10 @@ class ShelfWriter:
         for array in matrix:
             array.setflags(write=False)
         score_rows(matrix, empty, empty, 0.0, 1)
+        own = (np.zeros(2, np.int64), np.zeros(0, np.int32), np.zeros(0, np.int64))
+        one = np.full((1, 1), -1, np.int32), np.zeros((1, 1), np.float32)
+        requests = Requests(np.zeros(1, np.int64), *one, own, empty)
+        compute(requests, ItemValues(np.zeros(1, np.float32)), np.zeros((1, 1, 2)))
 
     def write(self, rows: Sequence[EventRow]) -> list[Served]:
         """Apply a batch and say what became of each row."""
@@ -178,6 +186,7 @@ class ShelfWriter:
                 [batch_lists.get(who) for who in members],
                 self._settings.list_size,
                 now_ms,
+                partial(self._trends.sums, shop, now_ms=now_ms),
             )
             for who, live in zip(members, lists, strict=True):
                 scored[who] = msgspec.structs.replace(people[who], live=live)
