@@ -253,31 +253,37 @@ def evaluation(
 
     Returns, in plain values::
 
-        {"task", "cases", "people", "seed", "resamples", "level",
-         "models": {model: {metric: {"value", "low", "high"}, …, "coverage@20": value, …}},
-         "paired": [{"first", "second", "metric", "difference", "low", "high", "p"}, …],
-         "days": {"2026-01-31": {"cases": n, "HR@20": {model: value}}, …}}
+        {"task", "cases", "people", "seed", "resamples", "level", "first_day", "last_day",
+         "intervals": {model: {metric: [low, high]}},
+         "paired": [{"model", "against", "metric", "difference", "low", "high", "p"}, …],
+         "beyond": {model: {"coverage@20": value, …}},
+         "per_day": {"2026-01-31": {"cases": n, model: {metric: mean}}, …}}
+
+    Without cases the last six are not there.
     """
     head: dict[str, Any] = {"task": task, "cases": len(judged), "people": len(np.unique(judged.person)), "seed": seed}
     head |= {"resamples": resamples, "level": LEVEL}
     if not len(judged):
-        return head | {"models": {}, "paired": [], "days": {}}
+        return head
     flat = judged.values.transpose(1, 0, 2).reshape(len(judged), -1)
-    low, high = intervals(bootstrap(flat, judged.person, seed, resamples)).reshape(2, len(judged.models), -1)
-    models: dict[str, dict[str, Any]] = {}
-    for at, (model, means) in enumerate(judged.means().items()):
-        bounds = zip(means.items(), low[at], high[at], strict=True)
-        models[model] = {
-            m: {"value": v, "low": round(float(a), 6), "high": round(float(b), 6)} for (m, v), a, b in bounds
-        }
-        models[model] |= exposure.get(model, {})
+    bounds = intervals(bootstrap(flat, judged.person, seed, resamples)).T.reshape(len(judged.models), -1, 2)
     others = [model for model in judged.models if model != first] if first in judged.models else []
-    tests = [
-        {"first": first, "second": other, "metric": metric} | _plain(judged.compare(first, other, metric, seed))
-        for other in others
-        for metric in METRICS
-    ]
-    return head | {"models": models, "paired": tests, "days": _by_day(judged)}
+    days = _by_day(judged)
+    return head | {
+        "first_day": min(days),
+        "last_day": max(days),
+        "intervals": {
+            model: {metric: ends.round(6).tolist() for metric, ends in zip(METRICS, part, strict=True)}
+            for model, part in zip(judged.models, bounds, strict=True)
+        },
+        "paired": [
+            {"model": first, "against": other, "metric": metric} | _plain(judged.compare(first, other, metric, seed))
+            for other in others
+            for metric in METRICS
+        ],
+        "beyond": {model: dict(values) for model, values in exposure.items()},
+        "per_day": days,
+    }
 
 
 def _plain(test: Paired) -> dict[str, float]:
@@ -288,6 +294,5 @@ def _by_day(judged: Judged) -> dict[str, dict[str, Any]]:
     days: dict[str, dict[str, Any]] = {}
     for day in np.unique(judged.day):
         here = judged.only(judged.day == day)
-        rates = {model: round(float(here.of(model, METRICS[0]).mean()), 6) for model in here.models}
-        days[day_of(day).isoformat()] = {"cases": len(here), METRICS[0]: rates}
+        days[day_of(day).isoformat()] = {"cases": len(here), **here.means()}
     return days

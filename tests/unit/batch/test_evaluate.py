@@ -173,16 +173,20 @@ def test_the_evaluation_holds_each_figure_within_its_interval_and_the_pairs() ->
     assert (report["cases"], report["task"]) == (400, "next")
     for model, means in cases.means().items():
         for metric in METRICS:
-            figure = report["models"][model][metric]
-            assert figure["value"] == means[metric]
-            assert figure["low"] < figure["value"] < figure["high"]
-    assert report["models"]["live"]["HR@20"]["low"] > report["models"]["popularity"]["HR@20"]["high"]
-    assert report["models"]["live"]["coverage@20"] == 0.4
+            low, high = report["intervals"][model][metric]
+            assert low < means[metric] < high
+    assert report["intervals"]["live"]["HR@20"][0] > report["intervals"]["popularity"]["HR@20"][1]
+    assert report["beyond"] == {"live": {"coverage@20": 0.4}}
     pair = report["paired"][0]
-    assert (pair["first"], pair["second"], pair["metric"]) == ("live", "popularity", "HR@20")
+    assert (pair["model"], pair["against"], pair["metric"]) == ("live", "popularity", "HR@20")
     assert 0 < pair["low"] < pair["difference"] < pair["high"]
     assert pair["p"] < 0.01
-    assert [(day, part["cases"]) for day, part in report["days"].items()] == [("1970-01-01", 200), ("1970-01-02", 200)]
+    assert [(day, part["cases"]) for day, part in report["per_day"].items()] == [
+        (report["first_day"], 200),
+        (report["last_day"], 200),
+    ]
+    halves = [part["live"]["HR@20"] for part in report["per_day"].values()]
+    assert sum(halves) / 2 == pytest.approx(cases.means()["live"]["HR@20"])
     assert msgspec.json.decode(msgspec.json.encode(report)) == report
 
 
@@ -196,4 +200,4 @@ def test_the_same_seed_gives_the_same_evaluation_and_another_does_not() -> None:
 
 def test_without_cases_there_is_an_evaluation_of_nothing() -> None:
     report = evaluation(judge({"live": np.zeros((0, 20))}, []), {}, task="completion", seed=1)
-    assert (report["cases"], report["models"], report["days"]) == (0, {}, {})
+    assert (report["cases"], "intervals" in report) == (0, False)
