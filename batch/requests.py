@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from datetime import date
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 import numpy as np
@@ -148,6 +148,7 @@ def request_block(
     values: ItemValues,
     trends: Trends,
     history: int,
+    task: Literal["completion", "next"] = "completion",
 ) -> Block:
     """The features and labels of cases, as the stream would have computed them at the time of the newest action shown.
 
@@ -161,6 +162,8 @@ def request_block(
         values: arrays of that model's items.
         trends: of ``log``.
         history: L; a case's newest L actions are the person's own ones.
+        task: what the cases ask. In ``"next"`` the part of a unit before the newest L actions was seen as well; in
+            ``"completion"`` it may hold what is wanted, so it is left out of the trends.
     """
     shown = [case.actions[-history:] if history else case.actions[:0] for case in cases]
     offsets = np.concatenate(([0], np.cumsum([len(actions) for actions in shown]))).astype(np.int64)
@@ -170,12 +173,12 @@ def request_block(
     wide = batch.items.shape[1]
     listed = (np.arange(len(cases) + 1) * wide, batch.items.ravel(), batch.scores.ravel())
     requests = Requests(now_ms, candidates.items, candidates.scores, own, listed)
-    sums = trends.at(now_ms, candidates.items, _withheld(log, cases))
+    sums = trends.at(now_ms, candidates.items, _withheld(log, cases, task))
     present = candidates.items >= 0
     return Block(compute(requests, values, sums), _wanted(cases, candidates.items) & present, present, now_ms)
 
 
-def _withheld(log: Log, cases: Sequence[Case]) -> tuple[Any, Any, Any, Any]:
+def _withheld(log: Log, cases: Sequence[Case], task: str) -> tuple[Any, Any, Any, Any]:
     """The actions of each case's own unit that it does not show."""
     rows, places = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for at, case in enumerate(cases):
@@ -184,6 +187,8 @@ def _withheld(log: Log, cases: Sequence[Case]) -> tuple[Any, Any, Any, Any]:
         begin, end = log.offsets[case.person], log.offsets[case.person + 1]
         unit = begin + np.flatnonzero(log.unit[begin:end] == log.unit[case.actions[-1]])
         hidden = np.setdiff1d(unit, case.actions, assume_unique=True)
+        if task == "next":
+            hidden = hidden[hidden > case.actions[0]]
         rows.append(np.full(len(hidden), at))
         places.append(hidden)
     row, place = np.concatenate(rows), np.concatenate(places)
