@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from contracts.errors import LiveshelfError
 from local.clients import Api
+from local.eventlog import add_arguments, own_log
 from local.loop import Loop
 from local.replay import Replay
 from local.status import Status
@@ -22,7 +23,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = _arguments(argv)
     print(f"liveshelf demo, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC; Ctrl-C ends it and everything it started")
     try:
-        with suppress(KeyboardInterrupt), Loop() as loop:
+        source = own_log(given.events, mapping=given.map, items=given.items) if given.events else None
+        if source is not None:
+            source.prepare(datetime.now(UTC))  # what is wrong with a log is told before anything is started
+        with suppress(KeyboardInterrupt), Loop(source=source) as loop:
             _run(loop, given)
     except LiveshelfError as exc:
         print(f"\nthe demo ended: {exc}", file=sys.stderr)
@@ -32,20 +36,24 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(loop: Loop, given: argparse.Namespace) -> None:
-    lines = loop.held_out(loop.parts.replay + loop.parts.test)
+    lines = loop.live_traffic()
+    if not lines:
+        print("the log is too small to keep a part of it for live traffic: only your own clicks are live")
+        return _report(loop, given, None)
     replay = loop.replay(lines, Api(loop.url), given.rate, duplicates=0.005, malformed=0.001, laps=None)
     sending = threading.Thread(target=_send, args=(replay,), name="replay", daemon=True)
     sending.start()
     try:
-        _report(loop, given, f"u.{lines[0].household}")
+        _report(loop, given, lines[0].subject)
     finally:
         print("\nstopping, about ten seconds …")
         replay.stop()  # before the collector goes away, or it would seem to have failed
         sending.join(5)
 
 
-def _report(loop: Loop, given: argparse.Namespace, first: str) -> None:
-    loop.await_first_live(first)
+def _report(loop: Loop, given: argparse.Namespace, first: str | None) -> None:
+    if first is not None:
+        loop.await_first_live(first)
     _print_addresses(loop)
     loop.trainer.every(given.retrain_minutes)
     flink = loop.stack.flink
@@ -68,7 +76,7 @@ def _print_addresses(loop: Loop) -> None:
     data = loop.stack.supervisor.data
     print(
         f"""
-first live recommendation after {loop.seconds["first_live"]:.0f} s
+{f"first live recommendation after {loop.seconds['first_live']:.0f} s" if "first_live" in loop.seconds else ""}
 
   storefront       {loop.url}/
   API              {loop.url}/docs
@@ -85,7 +93,11 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--retrain-minutes", type=float, default=5.0, help="time between retrains (default: %(default)s)"
     )
     parser.add_argument("--status-seconds", type=float, default=5.0, help="time between status lines")
-    return parser.parse_args(argv)
+    add_arguments(parser, needed=False)
+    given = parser.parse_args(argv)
+    if given.events is None and (given.map or given.items):
+        parser.error("--map and --items say something of a log: name it with --events")
+    return given
 
 
 if __name__ == "__main__":

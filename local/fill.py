@@ -31,13 +31,14 @@ from local import journey, journey_words
 from local.paths import cache_dir
 from stores.objects import Objects
 
-__all__ = ["Filled", "encode_lines", "prepare", "shift_weeks", "upload"]
+__all__ = ["SUMMARY", "Filled", "encode_lines", "prepare", "shift_weeks", "upload"]
 
 DAY_MS: Final = 24 * 3600 * 1000
 LONGEST_DELAY_MS: Final = 2000
 """The collector's stamp in the history is at most this long after the event."""
 
-_SUMMARY: Final = "filled.json"
+SUMMARY: Final = "filled.json"
+"""Says what a preparation holds; written last, so that a preparation without it is a torn one."""
 _GZIP_LEVEL: Final = 1
 _UPLOADS: Final = 8
 _NAMESPACE: Final = uuid.UUID("2f0dd2f7-6b3e-4f3f-9d1b-7c1c5b1f6f34")
@@ -87,7 +88,7 @@ def prepare(
     newest = int(journey.load(journey.split().lake[-1:], seed=seed).lines["occurred_ms"].max())
     weeks = shift_weeks(newest + LONGEST_DELAY_MS, int(now.timestamp() * 1000))
     folder = cache / f"{check_shop(shop)}-{_version(seed)}-{weeks}"
-    if (folder / _SUMMARY).is_file():
+    if (folder / SUMMARY).is_file():
         say(f"fill: prepared before ({folder})")
         return folder
     fresh = folder.with_name(f"{folder.name}.{uuid.uuid4().hex[:8]}.part")
@@ -103,7 +104,7 @@ def prepare(
 
 def summary(folder: Path) -> Filled:
     """What the preparation in ``folder`` holds."""
-    return msgspec.json.decode((folder / _SUMMARY).read_bytes(), type=Filled)
+    return msgspec.json.decode((folder / SUMMARY).read_bytes(), type=Filled)
 
 
 def _version(seed: int) -> str:
@@ -117,7 +118,7 @@ def _version(seed: int) -> str:
 def _prune(cache: Path) -> None:
     """Old preparations, and parts left by a killed run, are removed."""
     known = sorted(cache.iterdir(), key=lambda folder: folder.stat().st_mtime, reverse=True)
-    whole = [folder for folder in known if (folder / _SUMMARY).is_file()]
+    whole = [folder for folder in known if (folder / SUMMARY).is_file()]
     for folder in known:
         if folder not in whole[:_KEPT_PREPARATIONS]:
             shutil.rmtree(folder, ignore_errors=True)
@@ -141,7 +142,7 @@ def _write(folder: Path, shop: str, seed: int, weeks: int, say: Say) -> None:
         shop, len(history), skipped, len(items), objects, size, int(occurred[0]), int(occurred[-1]), weeks, visitors
     )
     say(f"fill: {objects} daily objects of {size / 1e6:.0f} MB prepared in {time.monotonic() - began:.1f} s")
-    (folder / _SUMMARY).write_bytes(msgspec.json.encode(filled))
+    (folder / SUMMARY).write_bytes(msgspec.json.encode(filled))
 
 
 def _put(folder: Path, path: str, body: bytes) -> None:
@@ -197,7 +198,8 @@ def upload(folder: Path, objects: Objects, *, say: Say = print) -> Filled:
     """
     began = time.monotonic()
     filled = summary(folder)
-    files = sorted((path for path in folder.rglob("*") if path.is_file() and path.name != _SUMMARY), reverse=True)
+    # What lies in the folder itself (the summary, findings) is about the preparation; objects are in folders below.
+    files = sorted((path for path in folder.glob("*/**/*") if path.is_file()), reverse=True)
     done = 0
     with ThreadPoolExecutor(_UPLOADS) as pool:
         for _ in pool.map(lambda file: objects.put(file.relative_to(folder).as_posix(), file.read_bytes()), files):

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from contracts.keys import user_key
 from contracts.lists import decode_user
@@ -16,14 +16,14 @@ from local.clients import Api
 from local.health import wait_until
 from local.probe_events import Sender
 from local.replay import Collector, Replay, held_out
-from local.replay_plan import Line
+from local.replay_plan import Line, Sendable
 from local.retrain import Trainer
 from local.stack import Stack
 from stores.cluster import Cluster
 from stores.objects import Objects
 from stores.streams import Stream
 
-__all__ = ["Loop", "whole_line"]
+__all__ = ["Loop", "Source", "whole_line"]
 
 
 def whole_line(text: str) -> None:
@@ -31,14 +31,30 @@ def whole_line(text: str) -> None:
     sys.stdout.write(f"{text}\n")
 
 
+class Source(Protocol):
+    """Data to fill the lake with instead of the default data; see :class:`local.eventlog.OwnLog`."""
+
+    def prepare(self, now: datetime, say: Callable[[str], None]) -> Path:
+        """A folder of objects for :func:`local.fill.upload`."""
+        ...
+
+    def lines(self, folder: Path) -> Sequence[Sendable]:
+        """Its newest part, kept out of the lake, for the replay."""
+        ...
+
+
 class Loop:
     """The running loop: stores, lake, model, Flink job and HTTP service; a context manager.
 
     ``url`` is the storefront's address, ``job`` the Flink job's id, ``filled`` what the initial lake holds.
+    Without a ``source`` the lake is filled with the default data.
     """
 
-    def __init__(self, say: Callable[[str], None] = whole_line, data: Path | None = None) -> None:
+    def __init__(
+        self, say: Callable[[str], None] = whole_line, data: Path | None = None, source: Source | None = None
+    ) -> None:
         self._say = say
+        self._source = source
         self.began = time.monotonic()
         self.stack = Stack(say, data)
 
@@ -85,13 +101,24 @@ class Loop:
         self.url: str = stack.stage("serving", stack.start_serving)
 
     def _fill(self) -> fill.Filled:
-        return fill.upload(fill.prepare(self.now, say=self._say), self.objects, say=self._say)
+        if self._source is None:
+            folder = fill.prepare(self.now, say=self._say)
+        else:
+            folder = self._source.prepare(self.now, self._say)
+        self._prepared = folder
+        return fill.upload(folder, self.objects, say=self._say)
+
+    def live_traffic(self) -> Sequence[Sendable]:
+        """What the demo replays: what the lake's data goes on with, unseen by the first model."""
+        if self._source is None:
+            return self.held_out(self.parts.replay + self.parts.test)
+        return self._source.lines(self._prepared)
 
     def held_out(self, weeks: Sequence[int]) -> list[Line]:
         """The lines of held-out weeks."""
         return held_out(weeks, self.now)
 
-    def replay(self, lines: Sequence[Line], collector: Collector, rate: float, **options: Any) -> Replay:
+    def replay(self, lines: Sequence[Sendable], collector: Collector, rate: float, **options: Any) -> Replay:
         """A replay of lines through the collector; malformed records go straight to the stream."""
         return Replay(lines, collector, Stream.from_settings(self.stack.settings), rate=rate, **options)
 

@@ -17,11 +17,12 @@ import msgspec
 
 from contracts.errors import LiveshelfError, StoreError
 from contracts.events import Event, encode, partition_key, to_ms
+from contracts.ids import MAX_ID_LENGTH
 from contracts.settings import load as load_settings
 from local import journey
 from local.clients import MAX_EVENTS, Api, Posted
 from local.fill import LONGEST_DELAY_MS, shift_weeks
-from local.replay_plan import DUPLICATE_WITHIN, Line, Step, lines_of, malformed_record, plan
+from local.replay_plan import DUPLICATE_WITHIN, Line, Sendable, Step, lines_of, malformed_record, plan
 from stores.streams import Stream
 
 __all__ = ["Account", "Collector", "Replay", "held_out", "new_run"]
@@ -117,7 +118,7 @@ class Replay:
 
     def __init__(
         self,
-        lines: Sequence[Line],
+        lines: Sequence[Sendable],
         collector: Collector,
         raw: Raw,
         *,
@@ -177,7 +178,7 @@ class Replay:
     def _wait(self, seconds: float) -> None:
         self._stop.wait(max(0.0, seconds))
 
-    def _all_laps(self) -> Iterator[Line]:
+    def _all_laps(self) -> Iterator[Sendable]:
         lap = 0
         while self._laps is None or lap < self._laps:
             yield from self._lines
@@ -201,8 +202,8 @@ class Replay:
         if step.line is None:
             return self._recent[step.number]
         line, lap = step.line, step.number // len(self._lines)
-        event_id = f"{self.account.run}-{step.number:08d}-{line.basket}-{line.place}"
-        session_id = f"{line.basket}" if lap == 0 else f"{line.basket}-{lap}"
+        event_id = f"{self.account.run}-{step.number:08d}-{line.name}"
+        session_id = line.session and _of_lap(line.session, lap)
         if self._original:
             occurred = _time(line.occurred_ms)
             event = line.event(event_id, session_id, occurred)
@@ -240,6 +241,16 @@ class Replay:
                 self.account.duplicate(event.event_id)
             else:
                 self.account.event(event.event_id)
+
+
+def _of_lap(session: str, lap: int) -> str:
+    """The session's id in a lap; never longer than an id may be.
+
+    >>> _of_lap("31198570044", 0), _of_lap("31198570044", 2), len(_of_lap("x" * 128, 12))
+    ('31198570044', '31198570044-2', 128)
+    """
+    tail = f"-{lap}" if lap else ""
+    return session[: MAX_ID_LENGTH - len(tail)] + tail
 
 
 def _time(ms: int) -> datetime:

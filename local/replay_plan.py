@@ -4,18 +4,42 @@ import random
 import re
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, Protocol
 
 import msgspec
 import pandas as pd
 
 from contracts.events import FUTURE_MS, MAX_BYTES, Event, encode
+from contracts.ids import subject_of
 from local.journey import CURRENCY
 
-__all__ = ["MALFORMED", "Line", "Step", "lines_of", "malformed_record", "markers_in", "plan"]
+__all__ = ["MALFORMED", "Line", "Sendable", "Step", "lines_of", "malformed_record", "markers_in", "plan"]
 
 DUPLICATE_WITHIN: Final = 500
 """A duplicate follows its original after at most so many events, as a client's retry would."""
+
+
+class Sendable(Protocol):
+    """Something that happened and waits to be sent again: a line of the default data, or an event of an own log.
+
+    ``name`` tells it from the others within the data, ``session`` is its session there, if it has one.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def session(self) -> str | None: ...
+
+    @property
+    def subject(self) -> str: ...
+
+    @property
+    def occurred_ms(self) -> int: ...
+
+    def event(self, event_id: str, session_id: str | None, occurred_at: datetime) -> Event:
+        """It as an event of that id, session and time, as the collector takes it."""
+        ...
 
 
 class Line(NamedTuple):
@@ -29,7 +53,19 @@ class Line(NamedTuple):
     price: float
     occurred_ms: int
 
-    def event(self, event_id: str, session_id: str, occurred_at: datetime) -> Event:
+    @property
+    def name(self) -> str:
+        return f"{self.basket}-{self.place}"
+
+    @property
+    def session(self) -> str | None:
+        return str(self.basket)
+
+    @property
+    def subject(self) -> str:
+        return subject_of(str(self.household), None)
+
+    def event(self, event_id: str, session_id: str | None, occurred_at: datetime) -> Event:
         """The line as a purchase."""
         return Event(
             event_id=event_id,
@@ -55,10 +91,10 @@ class Step(NamedTuple):
 
     kind: Literal["event", "duplicate", "malformed"]
     number: int
-    line: Line | None = None
+    line: Sendable | None = None
 
 
-def plan(lines: Iterable[Line], *, seed: int, duplicates: float, malformed: float) -> Iterator[Step]:
+def plan(lines: Iterable[Sendable], *, seed: int, duplicates: float, malformed: float) -> Iterator[Step]:
     """Each line once and in order; after a seeded share of them a duplicate, beside a seeded share a malformed record.
 
     Args:
