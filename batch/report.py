@@ -91,14 +91,14 @@ def _header(manifest: Manifest) -> Html:
         ("shop", manifest.shop_id),
         ("trained", utc(manifest.trained_at)),
         ("events", f"{manifest.window_start:%Y-%m-%d} to {utc(manifest.window_end)}"),
-        ("live until now", manifest.parent or "none"),
+        ("live before", manifest.parent or "none"),
     ]
     about = tag("div", *(tag("span", name, " ", tag("b", value)) for name, value in facts), class_="about")
     return tag("header", tag("h1", "Training run ", manifest.version), about)
 
 
 def _contents(sections: Sequence[Section]) -> Html:
-    entries = (tag("li", tag("a", section.title, href=f"#{section.name}")) for section in sections)
+    entries = (tag("li", tag("a", section.name.capitalize(), href=f"#{section.name}")) for section in sections)
     return tag("nav", tag("ul", *entries), aria_label="On this page")
 
 

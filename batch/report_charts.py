@@ -11,7 +11,7 @@ __all__ = ["Range", "Series", "columns", "figure", "legend", "lines", "ranges", 
 
 WIDTH: Final = 380
 """Every chart is drawn this wide and shown at most a little wider: its text is as large as the page's on a phone."""
-_MARKS: Final = ("circle", "square", "diamond", "triangle", "cross")
+_MARKS: Final = {"live": "circle", "batch": "square", "incumbent": "diamond", "popularity": "triangle"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +27,17 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """Values by place, None where there is none, joined by a line or not; ``errors`` are half widths of intervals."""
+    """Values by place, None where there is none, as a line with marks or only one of both.
+
+    ``errors`` are half widths of intervals.
+    """
 
     label: str
     values: Sequence[float | None]
     tone: str
     errors: Sequence[float | None] = ()
     joined: bool = True
+    marked: bool = True
 
 
 def ticks(low: float, high: float, most: int = 5) -> list[float]:
@@ -44,7 +48,7 @@ def ticks(low: float, high: float, most: int = 5) -> list[float]:
     """
     raw = (high - low) / max(most - 0.5, 1)
     base = 10.0 ** math.floor(math.log10(raw))
-    step = next(base * factor for factor in (1, 2, 2.5, 5, 10) if base * factor >= raw * 0.999)
+    step = next(base * factor for factor in (1, 2, 2.5, 5, 10) if base * factor >= raw * 0.8)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [round(at * step, 12) + 0.0 for at in range(first, last + 1)]
 
@@ -69,8 +73,8 @@ def figure(title: str, chart: Html, *notes: object, key: Html | None = None) -> 
 def legend(entries: Sequence[tuple[str, str]]) -> Html:
     """The key of a chart: (label, tone) with the mark that the chart uses."""
     marks = []
-    for at, (label, tone) in enumerate(entries):
-        swatch = tag("svg", _mark(at, 7, 7, tone), width=14, height=14, viewBox="0 0 14 14", aria_hidden="true")
+    for label, tone in entries:
+        swatch = tag("svg", _mark(7, 7, tone), width=14, height=14, viewBox="0 0 14 14", aria_hidden="true")
         marks.append(tag("li", swatch, label))
     return tag("ul", *marks, class_="key")
 
@@ -87,9 +91,9 @@ def _line(x1: float, y1: float, x2: float, y2: float, class_: str) -> Html:
     return tag("line", x1=f"{x1:.1f}", y1=f"{y1:.1f}", x2=f"{x2:.1f}", y2=f"{y2:.1f}", class_=class_)
 
 
-def _mark(at: int, x: float, y: float, tone: str, title: str = "", radius: float = 4.5) -> Html:
-    """The ``at``-th kind of mark, so that series differ by shape as well as by colour."""
-    kind = _MARKS[at % len(_MARKS)]
+def _mark(x: float, y: float, tone: str, title: str = "", radius: float = 4.5) -> Html:
+    """A tone has its own shape as well as its colour, the same in every chart."""
+    kind = _MARKS.get(tone, "bar")
     inner = [tag("title", title)] if title else []
     if kind == "circle":
         return tag("circle", *inner, cx=f"{x:.1f}", cy=f"{y:.1f}", r=radius, class_=f"mark {tone}")
@@ -98,7 +102,7 @@ def _mark(at: int, x: float, y: float, tone: str, title: str = "", radius: float
         "square": [(-0.8, -0.8), (0.8, -0.8), (0.8, 0.8), (-0.8, 0.8)],
         "diamond": [(0, -1.1), (1.1, 0), (0, 1.1), (-1.1, 0)],
         "triangle": [(0, -1), (1, 0.8), (-1, 0.8)],
-        "cross": [(-1, -0.35), (1, -0.35), (1, 0.35), (-1, 0.35)],
+        "bar": [(-1, -0.35), (1, -0.35), (1, 0.35), (-1, 0.35)],
     }
     points = " ".join(f"{x + dx * side:.1f},{y + dy * side:.1f}" for dx, dy in shapes[kind])
     return tag("polygon", *inner, points=points, class_=f"mark {tone}")
@@ -125,7 +129,7 @@ def ranges(
         if row.low is not None and row.high is not None:
             title += f" ({form(row.low)} to {form(row.high)})"
             parts.append(_line(place(row.low), y, place(row.high), y, f"whisker {row.tone}"))
-        parts += [_text(0, y + 4, row.label), _mark(at, place(row.value), y, row.tone, title)]
+        parts += [_text(0, y + 4, row.label), _mark(place(row.value), y, row.tone, title)]
         parts.append(_text(WIDTH, y + 4, form(row.value), "end", "value"))
     return _svg(bottom + 20, said, *parts)
 
@@ -166,8 +170,7 @@ def lines(
     if diagonal:
         first, last = max(span[0], high[0]), min(span[1], high[1])
         parts.append(_line(place(first), level(first), place(last), level(last), "axis dashed"))
-    for order, one in enumerate(series):
-        parts.append(_curve(one, order, [place(x) for x in xs], level, places, form))
+    parts += [_curve(one, [place(x) for x in xs], level, places, form) for one in series]
     return _svg(bottom + (40 if names[0] else 22), said, *parts)
 
 
@@ -185,7 +188,6 @@ def _feet(xs: Sequence[float], places: Sequence[str], bottom: float) -> list[Htm
 
 def _curve(
     one: Series,
-    order: int,
     xs: Sequence[float],
     level: Callable[[float], float],
     places: Sequence[str],
@@ -194,12 +196,12 @@ def _curve(
     known = [(x, value, at) for at, (x, value) in enumerate(zip(xs, one.values, strict=True)) if value is not None]
     points = " ".join(f"{x:.1f},{level(value):.1f}" for x, value, _ in known)
     parts = [tag("polyline", points=points, class_=f"curve {one.tone}")] if one.joined and len(known) > 1 else []
-    for x, value, at in known:
+    for x, value, at in known if one.marked else ():
         error = one.errors[at] if at < len(one.errors) else None
         if error:
             parts.append(_line(x, level(value - error), x, level(value + error), f"error {one.tone}"))
         radius = 3.6 if len(known) <= 40 else 2.2
-        parts.append(_mark(order, x, level(value), one.tone, f"{one.label}, {places[at]}: {form(value)}", radius))
+        parts.append(_mark(x, level(value), one.tone, f"{one.label}, {places[at]}: {form(value)}", radius))
     return join(parts)
 
 
@@ -237,24 +239,30 @@ def stacks(said: str, rows: Sequence[tuple[str, Sequence[float]]], parts_named: 
     return _svg(bottom + 16, said, *parts)
 
 
-def columns(said: str, places: Sequence[str], values: Sequence[float | None], odd: Sequence[bool] = ()) -> Html:
-    """Thin bars in time; the ``odd`` ones in the colour of a warning."""
-    top, bottom, left = 8.0, 130.0, 44.0
-    most = max((value for value in values if value is not None), default=0.0) or 1.0
-    marks, level = ticks(0, most, 4), _scale(0, most * 1.04, bottom, top)
+def columns(said: str, places: Sequence[str], values: Sequence[float | None], limits: tuple[float, float]) -> Html:
+    """Thin bars in time; those outside the limits in the colour of a warning.
+
+    A bar of more than twice the upper limit is cut off there and says its value: the others stay readable.
+    """
+    top, bottom, left, known = 16.0, 140.0, 44.0, [value for value in values if value is not None]
+    most = min(max(known, default=0.0), 2 * limits[1]) or 1.0
+    level = _scale(0, most, bottom, top)
     parts = [
         join((_line(left, level(m), WIDTH, level(m), "grid"), _text(left - 6, level(m) + 4, _short(m), "end", "tick")))
-        for m in marks
+        for m in ticks(0, most, 4)
     ]
     step = (WIDTH - left) / max(len(values), 1)
     for at, value in enumerate(values):
         if value is None:
             continue
-        tone = "bad" if at < len(odd) and odd[at] else "live"
+        x, y = left + at * step, level(min(value, most))
+        tone = "live" if limits[0] <= value <= limits[1] else "bad"
         title = tag("title", f"{places[at]}: {value:,.0f}")
-        place = {"x": f"{left + at * step + step * 0.1:.2f}", "width": f"{step * 0.8:.2f}"}
-        high = {"y": f"{level(value):.1f}", "height": f"{bottom - level(value):.1f}"}
-        parts.append(tag("rect", title, **place, **high, class_=f"bar {tone}"))
+        size = {"width": f"{max(step * 0.8, 0.8):.2f}", "height": f"{bottom - y:.1f}"}
+        parts.append(tag("rect", title, x=f"{x + step * 0.1:.2f}", y=f"{y:.1f}", **size, class_=f"bar {tone}"))
+        if value > most:
+            anchor = "start" if x < left + 40 else "end" if x > WIDTH - 40 else "middle"
+            parts.append(_text(x, 11, f"↑ {value:,.0f}", anchor, "tick"))
     parts += _feet([left + (at + 0.5) * step for at in range(len(values))], places, bottom)
     return _svg(bottom + 22, said, *parts)
 

@@ -74,7 +74,7 @@ def table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[object]]
         )
         for row in rows
     ]
-    inner = tag("table", tag("caption", caption), tag("thead", head), tag("tbody", *body))
+    inner = tag("table", tag("caption", tag("span", caption)), tag("thead", head), tag("tbody", *body))
     return tag("div", inner, class_="scroll", tabindex="0", role="region", aria_label=caption)
 
 

@@ -31,7 +31,7 @@ def search(run: Run) -> Part:
     lead = (
         f"Each trial was trained and measured ({metric}) inside the training data; the held-out days were not touched."
     )
-    parts = [_curve(metric, trials), _trial_table(metric, trials), _choice(found)]
+    parts = [tag("div", _curve(metric, trials), _choice(found), class_="charts"), _trial_table(metric, trials)]
     return Section("search", title, lead, join(parts))
 
 
@@ -55,13 +55,13 @@ def _curve(metric: str, trials: Sequence[dict[str, Any]]) -> Html:
     drawn_at = range(0, len(values), -(-len(values) // _DRAWN))
     series = [
         Series("this trial", [values[at] for at in drawn_at], "popularity", joined=False),
-        Series("best so far", [best[at] for at in drawn_at], "live"),
+        Series("best so far", [best[at] for at in drawn_at], "live", marked=False),
     ]
     said = f"{metric} of {len(values)} trials: the first {rounded(values[0], 4)}, the best {rounded(best[-1], 4)}"
     places = [str(at + 1) for at in drawn_at]
     drawn = lines(said, places, series, names=("trial", metric), form=lambda value: rounded(value, 4))
     key = legend([(one.label, one.tone) for one in series])
-    return tag("div", figure("The search", drawn, f"{said}.", key=key), class_="charts")
+    return figure("The search", drawn, f"{said}.", key=key)
 
 
 def _trial_table(metric: str, trials: Sequence[dict[str, Any]]) -> Html:
@@ -97,7 +97,10 @@ def _words(settings: Any) -> str:
 
 def _choice(found: Any) -> Html:
     choice = first(found, "choice")
-    return tag("p", tag("strong", "Taken: "), _words(choice)) if choice else Html()
+    if not isinstance(choice, dict):
+        return tag("p", tag("strong", "Taken: "), str(choice)) if choice else Html()
+    rows = [[tag("code", name), amount(v) if finite(v) is not None else str(v)] for name, v in choice.items()]
+    return table("Taken", ["setting", "value"], rows)
 
 
 def ranker(run: Run) -> Part:

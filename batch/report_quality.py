@@ -32,11 +32,15 @@ _MEANINGS: Final = {
 }
 _BEYOND: Final = {
     "coverage": ("share of the model's items that are shown to anybody", True),
-    "novelty": ("surprise of what is shown, −log₂ of its share of the events, in bits; higher is less obvious", False),
+    "novelty": ("surprise of what is shown, −log₂ of its share of the events, higher is less obvious", False),
     "gini": ("0: every item is shown equally often; 1: one item takes every place", False),
     "cold": ("share of the places shown that go to items with hardly any events", True),
 }
-_PAPER: Final = "Each held-out unit (a basket, a visit) is cut in two: the model sees one half and must find the other."
+_TASKS: Final = {
+    "completion": "Each held-out basket is cut in two: the model sees one half and must find the other.",
+    "next": "Each held-out visit is shown to the model but for its last item, which it must find.",
+}
+_ANY_TASK: Final = "Part of each held-out unit (a basket, a visit) is hidden, and the model must find it."
 
 
 def quality(run: Run) -> Part:
@@ -47,7 +51,8 @@ def quality(run: Run) -> Part:
     cases = f"{amount(run.cases)} cases" if run.cases else "cases whose number was not recorded"
     span = [str(first(run.manifest.evaluation, name)) for name in ("first_day", "last_day")]
     when = f", {span[0]} to {span[1]}" if "None" not in span else ", from the newest days"
-    lead = f"{_PAPER} All models on the same {cases}{when}, which none of them was trained on."
+    task = _TASKS.get(str(first(run.manifest.evaluation, "task")), _ANY_TASK)
+    lead = f"{task} All models on the same {cases}{when}, which none of them was trained on."
     body = join((_table(run), _meanings(run), _charts(run), _tests(run)))
     return Section("quality", title, lead, body)
 
@@ -152,15 +157,17 @@ def beyond(run: Run) -> Part:
             title, "neither coverage, novelty, Gini and cold share nor the exposure by popularity were recorded"
         )
     lead = "A model can win on hits by showing everybody the same few best sellers. These figures would show it."
-    body = join((_beyond_table(run, found), _bias(run, bias)))
+    figures, terms = _beyond_table(run, found)
+    body = join((figures, tag("div", _bias(run, bias), terms, class_="charts")))
     return Section("lists", title, lead, body)
 
 
-def _beyond_table(run: Run, found: Any) -> Html:
+def _beyond_table(run: Run, found: Any) -> tuple[Html, Html]:
+    """The table, and what its columns mean."""
     by_model = {str(row["name"]): row for row in records(found) if "name" in row}
     names = list(dict.fromkeys(name for row in by_model.values() for name in row if finite(row[name]) is not None))
     if not names:
-        return Html()
+        return Html(), Html()
     models = [*(model for model in run.models if model in by_model), *(m for m in by_model if m not in run.models)]
     rows = [
         [
@@ -171,7 +178,7 @@ def _beyond_table(run: Run, found: Any) -> Html:
     ]
     terms = [(name, known[0]) for name in names if (known := _known(name))]
     told = tag("dl", *(join((tag("dt", named(name)), tag("dd", text))) for name, text in terms), class_="terms")
-    return join((table("Beyond hits", ["model", *map(named, names)], rows), told))
+    return table("Beyond hits", ["model", *map(named, names)], rows), told
 
 
 def _known(name: str) -> tuple[str, bool] | None:
@@ -180,9 +187,9 @@ def _known(name: str) -> tuple[str, bool] | None:
 
 def _figure(name: str, value: Any) -> str:
     known = _known(name)
-    if known is None or not known[1]:
-        return rounded(value, 2)
-    return share(value)
+    if known is not None and known[1]:
+        return share(value, 2)
+    return f"{rounded(value, 2)} bits" if name.lower().startswith("novelty") else rounded(value)
 
 
 def _bias(run: Run, bias: Any) -> Html:
@@ -201,10 +208,10 @@ def _bias(run: Run, bias: Any) -> Html:
     said = "Share of the exposure that goes to the most popular tenth of the items: "
     said += "; ".join(f"{label} {share(shares[-1])}" for label, shares in rows)
     note = (
-        f"{said}. Strongest colour: the most popular tenth; palest: the least popular. The nearer a bar is to people's "
-        "actions, the less the model leans on best sellers."
+        f"{said}. Strongest colour: the most popular tenth; palest: the least popular. More of the strong colours "
+        "than in people's actions means that a model leans on best sellers."
     )
-    return tag("div", figure("Exposure by popularity", stacks(said, rows, parts), note), class_="charts")
+    return figure("Exposure by popularity", stacks(said, rows, parts), note)
 
 
 def _shares(values: Any) -> list[float]:

@@ -14,7 +14,7 @@ __all__ = ["LABELS", "Missing", "Part", "Run", "Section", "first", "pair", "reco
 LABELS: Final = {
     "live": "new model",
     "batch": "its batch lists",
-    "incumbent": "live until now",
+    "incumbent": "live before",
     "popularity": "popularity",
 }
 """What a page calls the models of :attr:`Manifest.metrics`, in the order of every table and chart."""

@@ -8,13 +8,13 @@ STYLE: Final = """
 :root {
   color-scheme: light dark;
   --page: #f6f6f3; --panel: #fff; --ink: #1d2321; --soft: #59635f; --line: #e0e2dd; --edge: #8a938f;
-  --accent: #0f766e; --wash: #e3f2ef; --bad: #b3261e; --bad-wash: #fce8e6; --gold: #92600a;
+  --accent: #0f766e; --wash: #e3f2ef; --bad: #b3261e; --bad-wash: #fce8e6; --gold: #92600a; --shade: #0002;
   --live: #0f766e; --incumbent: #b45309; --batch: #3b62c4; --popularity: #6b7280; --other: #9333a8;
 }
 @media (prefers-color-scheme: dark) {
   :root {
     --page: #141817; --panel: #1d2321; --ink: #e9edeb; --soft: #a0aca7; --line: #323a37; --edge: #77827d;
-    --accent: #5cc9bb; --wash: #173a35; --bad: #ff9d94; --bad-wash: #442220; --gold: #f2c66b;
+    --accent: #5cc9bb; --wash: #173a35; --bad: #ff9d94; --bad-wash: #442220; --gold: #f2c66b; --shade: #0008;
     --live: #5cc9bb; --incumbent: #f2a65a; --batch: #8fb0ff; --popularity: #a8b0ba; --other: #d19be0;
   }
 }
@@ -63,9 +63,14 @@ nav ul { display: flex; flex-wrap: wrap; gap: 6px 18px; padding: 0; list-style: 
 .part p { max-width: 84ch; }
 .part > .soft, .part p.soft { font-size: .87rem; }
 
-.scroll { overflow-x: auto; }
+.scroll { overflow-x: auto;
+  background: linear-gradient(90deg, var(--panel) 40%, transparent) 0 0 / 44px 100% no-repeat local,
+    linear-gradient(270deg, var(--panel) 40%, transparent) 100% 0 / 44px 100% no-repeat local,
+    linear-gradient(90deg, var(--shade), transparent) 0 0 / 14px 100% no-repeat scroll,
+    linear-gradient(270deg, var(--shade), transparent) 100% 0 / 14px 100% no-repeat scroll; }
 table { border-collapse: collapse; width: 100%; font-size: .9rem; font-variant-numeric: tabular-nums; }
 caption { padding-bottom: 6px; text-align: left; font-size: .92rem; font-weight: 600; }
+caption span { display: inline-block; position: sticky; left: 0; max-width: min(100%, calc(100vw - 62px)); }
 th, td { padding: 6px 0 6px 18px; border-top: 1px solid var(--line); text-align: right; vertical-align: top;
   font-weight: 400; white-space: nowrap; }
 thead th { border-top: 0; color: var(--soft); font-size: .83rem; }
@@ -81,6 +86,7 @@ td small { display: block; color: var(--soft); font-size: .78rem; }
 .name.batch::before { background: var(--batch); } .name.popularity::before { background: var(--popularity); }
 .pill { display: inline-block; padding: 0 8px; border: 1px solid; border-radius: 99px; font-size: .8rem;
   white-space: nowrap; }
+.pill.gold { color: var(--gold); font-weight: 600; }
 .pill.good { color: var(--accent); } .pill.bad { color: var(--bad); font-weight: 600; }
 .terms { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: 3px 16px; font-size: .87rem;
   color: var(--soft); }

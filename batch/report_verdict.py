@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from batch.report_html import DASH, Html, amount, between, duration, finite, join, rounded, share, signed, tag, utc
 from batch.report_run import Run, first
+from batch.report_work import check_rows
 
 __all__ = ["verdict"]
 
@@ -66,16 +67,24 @@ def _tiles(run: Run) -> list[Html]:
     manifest = run.manifest
     days = (manifest.window_end - manifest.window_start).total_seconds() / 86400
     rows = manifest.rows
+    counts = [f"{amount(rows[name])} {name}" for name in ("actions", "units", "people", "items") if name in rows]
+    span = f"{days:.0f} days" if days >= 1.5 else duration(days * 86400)
     trained = finite(manifest.seconds.get("total")) or sum(finite(value) or 0 for value in manifest.seconds.values())
-    data = [f"{amount(rows[name])} {name}" for name in ("actions", "units", "people") if name in rows]
-    tiles = [_quality(run), *(_against(run, other) for other in ("popularity", "incumbent"))]
-    tiles.append(
-        _tile("Trained on", f"{days:.0f} days" if days >= 1.5 else duration(days * 86400), " · ".join(data) or DASH)
-    )
-    weights = f"{amount(rows['weights'])} item-to-item weights" if "weights" in rows else "weights not recorded"
-    tiles.append(_tile("Knows", f"{amount(rows.get('items'))} items", weights))
-    tiles.append(_tile("Took", duration(trained) if trained else DASH, f"finished training {utc(manifest.trained_at)}"))
+    tiles = [_quality(run), *(_against(run, other) for other in ("popularity", "incumbent")), _odd(run)]
+    tiles.append(_tile("Trained on", span, " · ".join(counts) or "rows not recorded"))
+    tiles.append(_tile("Took", duration(trained) if trained else DASH, f"begun {utc(manifest.trained_at)}"))
     return [tile for tile in tiles if tile]
+
+
+def _odd(run: Run) -> Html:
+    checks = check_rows(run)
+    if not checks:
+        return _tile("Data checks", DASH, "not recorded")
+    odd = list(dict.fromkeys(row["check"] for row in checks if row["level"] in ("warn", "refuse")))
+    if not odd:
+        return _tile("Data checks", "all passed", f"{len(checks)} checks")
+    names = ", ".join(odd[:3]) + (f" and {len(odd) - 3} more" if len(odd) > 3 else "")
+    return _tile("Data checks", f"{len(odd)} odd", tag("a", names, href="#data"))
 
 
 def _tile(name: str, value: str, note: object) -> Html:
@@ -99,16 +108,16 @@ def _against(run: Run, other: str) -> Html:
     ours, theirs = (run.value(model, metric) if metric else None for model in ("live", other))
     if ours is None:
         return Html()
-    name = {"popularity": "Against popularity", "incumbent": "Against what was live"}[other]
+    name = {"popularity": "Against popularity", "incumbent": "Against the model live before"}[other]
     if theirs is None:
         none = "no model was live" if run.manifest.parent is None else "not measured on the same cases"
         return _tile(name, DASH, none if other == "incumbent" else "not measured")
     found = [
         row for row in run.paired() if row["against"] == other and row["metric"] == metric and row["model"] == "live"
     ]
-    note = f"{metric} {rounded(theirs)}" + (f", {signed_share(ours, theirs)}" if theirs else "")
+    note = f"from {rounded(theirs)}" + (f", {signed_share(ours, theirs)}" if theirs else "")
     if found and found[0]["low"] is not None:
-        note = f"95 % interval {between(found[0]['low'], found[0]['high'], sign=True)}; it has {rounded(theirs)}"
+        note = f"95 % interval {between(found[0]['low'], found[0]['high'], sign=True)}, from {rounded(theirs)}"
     return _tile(name, signed(ours - theirs), note)
 
 

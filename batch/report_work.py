@@ -1,15 +1,25 @@
 """What went in and what it took: data checks, rows, events a day, seconds by stage, settings."""
 
-from collections.abc import Mapping
 from typing import Any, Final
 
 from batch.report_charts import columns, figure, spans
 from batch.report_html import DASH, Html, amount, duration, finite, join, named, share, signed, table, tag, utc
 from batch.report_run import Missing, Part, Run, Section, first, flat, records
 
-__all__ = ["changes", "data", "settings", "time"]
+__all__ = ["changes", "check_rows", "data", "settings", "time"]
 
 _DRAWN: Final = 400
+_PILLS: Final = {
+    "refuse": ("refused", "bad"),
+    "warn": ("odd", "gold"),
+    "note": ("noted", "soft"),
+    "ok": ("passed", "good"),
+}
+_LEVELS: Final[dict[bool | str, str]] = {
+    True: "ok", "ok": "ok", "passed": "ok", "pass": "ok", "info": "note", "note": "note", "warn": "warn",
+    "warning": "warn", False: "refuse", "refuse": "refuse", "error": "refuse", "failed": "refuse",
+}  # fmt: skip
+_EMPTY: Final = tag("div", class_="charts")
 _GROUPS: Final = {
     "moments": "what a day's sums are made of (a change means that every day is summed again)",
     "window": "how much the past counts",
@@ -77,7 +87,8 @@ def time(run: Run) -> Part:
 def data(run: Run) -> Part:
     """Checks, row counts against the model before, and events a day."""
     title = "What went in, and was it odd?"
-    parts = [part for part in (_checks(run), _volume(run), _rows(run), _days(run)) if part]
+    both = tag("div", _volume(run), _rows(run), class_="charts")
+    parts = [part for part in (_checks(run), both if both != _EMPTY else "", _days(run)) if part]
     if not parts:
         return Missing(title, "neither rows nor checks were recorded")
     start, end = run.manifest.window_start, run.manifest.window_end
@@ -85,41 +96,35 @@ def data(run: Run) -> Part:
     return Section("data", title, f"Events from {utc(start)} to {utc(end)}.{none}", join(parts))
 
 
-def _checks(run: Run) -> Html:
+def check_rows(run: Run) -> list[dict[str, Any]]:
+    """The data checks: ``check``, ``level`` (``ok``, ``note``, ``warn``, ``refuse``) and what was found and expected."""
     found = run.manifest.checks
-    rows, odd = [], 0
+    rows = []
     for row in records(first(found, "checks", "results") or found):
-        passed = _passed(row)
-        odd += passed is False
-        mark = {True: "passed", False: "odd", None: "noted"}[passed]
-        tone = {True: "good", False: "bad", None: "soft"}[passed]
-        said = first(row, "sentence", "message", "note", "why") or DASH
-        figures = (
-            _value(first(row, "value", "found", "observed")),
-            _value(first(row, "expected", "limit", "threshold", "bound")),
-        )
-        rows.append(
-            [named(str(first(row, "check", "name") or DASH)), tag("span", mark, class_=f"pill {tone}"), *figures, said]
-        )
-    sentences = first(found, "sentences")
-    told = (
-        tag("ul", *(tag("li", line) for line in sentences)) if sentences and not isinstance(sentences, str) else Html()
-    )
+        said = first(row, "level", "ok", "passed", "status")
+        level = "note" if said is None else _LEVELS.get(said, "warn") if isinstance(said, bool | str) else "note"
+        check = f"{row['check']} {row['day']}" if row.get("check") and row.get("day") else first(row, "check", "name")
+        rows.append(row | {"check": named(str(check or DASH)), "level": level})
+    return rows
+
+
+def _checks(run: Run) -> Html:
+    rows = check_rows(run)
     if not rows:
-        return told
-    caption = f"Data checks: {len(rows) - odd} of {len(rows)} without objection"
-    return join((told, table(caption, ["check", "result", "found", "expected", "in words"], rows, words=[1, 4])))
-
-
-def _passed(row: Mapping[str, Any]) -> bool | None:
-    said = first(row, "ok", "passed", "status", "result", "level")
-    if isinstance(said, bool):
-        return said
-    if isinstance(said, str):
-        return {"ok": True, "passed": True, "pass": True, "good": True, "info": None, "note": None}.get(
-            said.lower(), False
-        )
-    return None
+        return Html()
+    calm = sum(row["level"] in ("ok", "note") for row in rows)
+    cells = [
+        [
+            row["check"],
+            tag("span", _PILLS[row["level"]][0], class_=f"pill {_PILLS[row['level']][1]}"),
+            _value(row.get("value")),
+            _value(row.get("expected")),
+            first(row, "sentence", "message", "why") or DASH,
+        ]
+        for row in sorted(rows, key=lambda row: list(_PILLS).index(row["level"]))
+    ]
+    caption = f"Data checks: {calm} of {len(rows)} without objection"
+    return table(caption, ["check", "result", "found", "expected", "in words"], cells, words=[1, 4])
 
 
 def _volume(run: Run) -> Html:
@@ -130,13 +135,13 @@ def _volume(run: Run) -> Html:
     days = [str(row.get("day", row.get("name"))) for row in rows]
     known = sorted(value for value in values if value is not None)
     usual = known[len(known) // 2]
-    odd = [value is not None and usual > 0 and (value < usual / 2 or value > usual * 2) for value in values]
+    odd = sum(not usual / 2 <= value <= usual * 2 for value in known)
     said = (
-        f"Actions a day, {days[0]} to {days[-1]}: half of the days have {amount(usual)} or more; {sum(odd)} days have "
+        f"Actions a day, {days[0]} to {days[-1]}: half of the days have {amount(usual)} or more; {odd} days have "
         "less than half or more than twice that"
     )
-    drawn = columns(said, [day[2:] for day in days], values, odd)
-    return tag("div", figure("Actions a day", drawn, f"{said} (in red)." if any(odd) else f"{said}."), class_="charts")
+    drawn = columns(said, [day[2:] for day in days], values, (usual / 2, usual * 2))
+    return figure("Actions a day", drawn, f"{said} (in red)." if odd else f"{said}.")
 
 
 def _rows(run: Run) -> Html:
