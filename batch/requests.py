@@ -27,9 +27,9 @@ __all__ = [
     "BASE_DAYS",
     "Trends",
     "daily_actions",
-    "day_moments",
     "decode_moments",
     "encode_moments",
+    "moments_by_day",
     "next_action_cases",
     "price_positions",
     "ranked_lists",
@@ -219,7 +219,7 @@ def next_action_cases(log: Log, window: tuple[int, int], *, seed: int, most: int
     ]
 
 
-def day_moments(block: Block) -> dict[date, RequestMoments]:
+def moments_by_day(block: Block) -> dict[date, RequestMoments]:
     """The block's moments by the UTC day of the request."""
     days = block.now_ms // DAY_MS
     return {day_of(day): block_moments(block.take(np.flatnonzero(days == day))) for day in np.unique(days)}

@@ -15,9 +15,9 @@ from batch.ranker import RequestMoments, block_moments, sum_moments
 from batch.requests import (
     Trends,
     daily_actions,
-    day_moments,
     decode_moments,
     encode_moments,
+    moments_by_day,
     next_action_cases,
     ranked_lists,
     request_block,
@@ -238,7 +238,7 @@ def test_days_add_up_and_come_back_from_storage_bit_by_bit(tmp_path: Path) -> No
     batch = batch_lists(4, len(cases))
     candidates = stage_one(snapshot, log, cases, batch)
     block = request_block(log, cases, candidates, batch, values_of(snapshot), Trends(log, ITEMS), 6, "next")
-    days = day_moments(block)
+    days = moments_by_day(block)
     assert len(days) >= 2
     stored = {day: decode_moments(encode_moments(moments)) for day, moments in days.items()}
     for day, moments in days.items():
