@@ -138,7 +138,7 @@ class Tables:
             return live  # an earlier attempt whose answer was lost
         message = (
             f"{pointer.version} was not made current for shop {shop!r}: expected {expected} to be live, "
-            f"found {live.version if live else None}; train again on top of it"
+            f"found {live.version if live else None}; start again on top of it"
         )
         raise PublishConflict(message)
 
