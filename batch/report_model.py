@@ -115,7 +115,7 @@ def ranker(run: Run) -> Part:
     theta = run.manifest.model.theta if theta is None else theta
     use = f"θ = {amount(theta)}: it has a say in live lists." if theta else "θ = 0: it did not pay, so it has no say."
     lead = "A regression inside each request (its mean taken out): why one shown item is chosen and not its neighbour."
-    table_of = table("Coefficients", ["feature", "what it is", "coefficient", "standard error", "t"], rows, words=[1])
+    table_of = table("Coefficients", ["feature", "coefficient", "standard error", "t", "what it is"], rows, words=[4])
     charts = tag("div", _theta(found), _calibration(run), class_="charts")
     return Section("ranker", title, f"{lead} {use}", join((table_of, _told(found), charts, _theta_table(found))))
 
@@ -139,13 +139,13 @@ def _coefficients(found: dict[str, Any]) -> list[list[object]]:
         about = told.get(name, "")
         if name in dropped:
             rows.append(
-                [tag("span", named(name), class_="soft"), f"{about} (left out: the others say it)", *[DASH] * 3]
+                [tag("span", named(name), class_="soft"), *[DASH] * 3, f"{about} (left out: the others say it)"]
             )
             continue
         if t is None and error:
             t = (finite(value) or 0.0) / error
         label = tag("span", named(name), class_="soft") if t is not None and abs(t) < _WEAK else named(name)
-        rows.append([label, about, _sized(value), _sized(error), DASH if t is None else signed(t, 1)])
+        rows.append([label, _sized(value), _sized(error), DASH if t is None else signed(t, 1), about])
     return rows
 
 

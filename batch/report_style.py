@@ -52,6 +52,8 @@ code { font: .92em ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; ove
 .tiles dt { font-size: .83rem; color: var(--soft); }
 .tiles b { display: block; font-size: 1.5rem; line-height: 1.35; letter-spacing: -.02em;
   font-variant-numeric: tabular-nums; }
+.tiles .gold b { color: var(--gold); }
+.tiles .bad b { color: var(--bad); }
 .tiles span { display: block; font-size: .83rem; color: var(--soft); }
 
 nav { margin-top: 18px; }
@@ -127,7 +129,9 @@ footer { padding-block: 26px 40px; color: var(--soft); font-size: .85rem; }
   .verdict, .part { padding: 16px; }
   .terms { grid-template-columns: minmax(0, 1fr); gap: 0; } .terms dd { margin-bottom: 5px; }
   th, td { padding-left: 14px; }
-  tbody th { white-space: normal; }
+  tbody th { white-space: normal; min-width: 6.2rem; }
+  .chart text { font-size: 13px; }
+  .chart .tick { font-size: 12px; }
 }
 @media print {
   :root { --page: #fff; --panel: #fff; --ink: #000; --soft: #444; --line: #ccc; --edge: #777; --accent: #0f766e;

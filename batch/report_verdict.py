@@ -68,7 +68,7 @@ def _tiles(run: Run) -> list[Html]:
     days = (manifest.window_end - manifest.window_start).total_seconds() / 86400
     rows = manifest.rows
     counts = [f"{amount(rows[name])} {name}" for name in ("actions", "units", "people", "items") if name in rows]
-    span = f"{days:.0f} days" if days >= 1.5 else duration(days * 86400)
+    span = f"{days:.0f} days" if days >= 1.5 else duration(days * 86400) if days else DASH
     trained = finite(manifest.seconds.get("total")) or sum(finite(value) or 0 for value in manifest.seconds.values())
     tiles = [_quality(run), *(_against(run, other) for other in ("popularity", "incumbent")), _odd(run)]
     tiles.append(_tile("Trained on", span, " · ".join(counts) or "rows not recorded"))
@@ -81,14 +81,15 @@ def _odd(run: Run) -> Html:
     if not checks:
         return _tile("Data checks", DASH, "not recorded")
     odd = list(dict.fromkeys(row["check"] for row in checks if row["level"] in ("warn", "refuse")))
+    tone = "bad" if any(row["level"] == "refuse" for row in checks) else "gold"
     if not odd:
         return _tile("Data checks", "all passed", f"{len(checks)} checks")
     names = ", ".join(odd[:3]) + (f" and {len(odd) - 3} more" if len(odd) > 3 else "")
-    return _tile("Data checks", f"{len(odd)} odd", tag("a", names, href="#data"))
+    return _tile("Data checks", f"{len(odd)} odd", tag("a", names, href="#data"), tone)
 
 
-def _tile(name: str, value: str, note: object) -> Html:
-    return tag("div", tag("dt", name), tag("dd", tag("b", value), tag("span", note)))
+def _tile(name: str, value: str, note: object, tone: str | None = None) -> Html:
+    return tag("div", tag("dt", name), tag("dd", tag("b", value), tag("span", note)), class_=tone)
 
 
 def _quality(run: Run) -> Html:
@@ -117,7 +118,9 @@ def _against(run: Run, other: str) -> Html:
     ]
     note = f"from {rounded(theirs)}" + (f", {signed_share(ours, theirs)}" if theirs else "")
     if found and found[0]["low"] is not None:
-        note = f"95 % interval {between(found[0]['low'], found[0]['high'], sign=True)}, from {rounded(theirs)}"
+        low, high = found[0]["low"], found[0]["high"]
+        note = f"95 % interval {between(low, high, sign=True)}, from {rounded(theirs)}"
+        note += "; may be chance" if low <= 0 <= high else ""
     return _tile(name, signed(ours - theirs), note)
 
 

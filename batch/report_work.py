@@ -97,7 +97,7 @@ def data(run: Run) -> Part:
 
 
 def check_rows(run: Run) -> list[dict[str, Any]]:
-    """The data checks: ``check``, ``level`` (``ok``, ``note``, ``warn``, ``refuse``) and what was found and expected."""
+    """The data checks: ``check``, ``level`` (``ok``, ``note``, ``warn``, ``refuse``), what was found and expected."""
     found = run.manifest.checks
     rows = []
     for row in records(first(found, "checks", "results") or found):
@@ -113,6 +113,7 @@ def _checks(run: Run) -> Html:
     if not rows:
         return Html()
     calm = sum(row["level"] in ("ok", "note") for row in rows)
+    silent = [row for row in rows if row["level"] == "ok" and first(row, "sentence", "message", "value") is None]
     cells = [
         [
             row["check"],
@@ -122,9 +123,13 @@ def _checks(run: Run) -> Html:
             first(row, "sentence", "message", "why") or DASH,
         ]
         for row in sorted(rows, key=lambda row: list(_PILLS).index(row["level"]))
+        if row not in silent
     ]
     caption = f"Data checks: {calm} of {len(rows)} without objection"
-    return table(caption, ["check", "result", "found", "expected", "in words"], cells, words=[1, 4])
+    passed = tag("p", f"Passed: {', '.join(row['check'] for row in silent)}.", class_="soft") if silent else Html()
+    if not cells:
+        return join((tag("p", tag("strong", caption)), passed))
+    return join((table(caption, ["check", "result", "found", "expected", "in words"], cells, words=[1, 4]), passed))
 
 
 def _volume(run: Run) -> Html:
