@@ -119,13 +119,15 @@ def facts_of(partition: DayPartition) -> DayFacts:
 def check_days(
     facts: Sequence[DayFacts], now_ms: int, rule: CheckRule | None = None, *, judge_from: date | None = None
 ) -> list[Finding]:
-    """Everything odd about the complete days from ``judge_from`` on, oldest first.
+    """Everything odd about the days from ``judge_from`` on, oldest first.
+
+    How much there is can be told of complete days only; shares (of bots, malformed records, one item) of any day.
 
     Args:
         facts: any days; one that is missing between the first and the newest had no action.
-        now_ms: days that ended less than ``rule.grace_minutes`` ago are not complete, and not judged.
-        judge_from: the day the live model's data ended on (default: the newest seven complete days). What a model that
-            is already live was trained on is not judged again.
+        now_ms: days that ended less than ``rule.grace_minutes`` ago are not complete.
+        judge_from: the day on which the live model was trained (default: the newest eight days). What a model that is
+            already live was trained on is not judged again.
 
     The days after the newest action are not judged one by one; ``stale`` warns of them once.
     """
@@ -134,12 +136,13 @@ def check_days(
     if not active:
         return []
     table = _Table.of(facts, max(active))
-    complete = [
-        day for day in table.days if midnight_ms(day + timedelta(days=1)) + rule.grace_minutes * 60_000 <= now_ms
-    ]
-    judged = [day for day in complete if judge_from is None or day >= judge_from]
-    judged = judged if judge_from else judged[-_WEEK:]
-    findings = [found for day in judged for check in _EVERY for found in check(table, table.days.index(day), rule)]
+    findings: list[Finding] = []
+    for at, day in enumerate(table.days):
+        if day < (judge_from or table.days[-1] - timedelta(days=_WEEK)):
+            continue
+        complete = midnight_ms(day + timedelta(days=1)) + rule.grace_minutes * 60_000 <= now_ms
+        for check in (*_AMOUNTS, *_SHARES) if complete else _SHARES:
+            findings += check(table, at, rule)
     return findings + _stale(max(active), now_ms, rule)
 
 
@@ -319,13 +322,9 @@ def _stale(newest: date, now_ms: int, rule: CheckRule) -> list[Finding]:
     return [Finding("stale", None, missing, "0 days without an action", "warn", told)]
 
 
-_EVERY: Final[tuple[Callable[[_Table, int, CheckRule], Iterator[Finding]], ...]] = (
-    _volume,
-    _unit_size,
-    _bad,
-    _bots,
-    _top,
-)
+_Check = Callable[[_Table, int, CheckRule], Iterator[Finding]]
+_AMOUNTS: Final[tuple[_Check, ...]] = (_volume, _unit_size)
+_SHARES: Final[tuple[_Check, ...]] = (_bad, _bots, _top)
 
 
 def _told(value: float) -> str:

@@ -47,10 +47,9 @@ def bootstrap(values: npt.NDArray[Any], person: npt.NDArray[Any], seed: int, res
     step = max(1, _CELLS // len(sizes))
     for begin in range(0, resamples, step):
         rows = min(step, resamples - begin)
-        drawn = np.stack(
-            [np.bincount(rng.integers(len(sizes), size=len(sizes)), minlength=len(sizes)) for _ in range(rows)]
-        )
-        total = drawn.astype(float) @ both
+        drawn = rng.integers(len(sizes), size=(rows, len(sizes))) + np.arange(rows)[:, None] * len(sizes)
+        weights = np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape)
+        total = weights.astype(float) @ both
         means[begin : begin + rows] = total[:, :-1] / total[:, -1:]
     return means
 

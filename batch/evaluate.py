@@ -28,6 +28,7 @@ __all__ = [
     "list_metrics",
     "live_lists",
     "task_of",
+    "translate",
 ]
 
 _LEAST: Final = 4
@@ -207,6 +208,19 @@ class Judged:
     def compare(self, first: str, second: str, metric: str, seed: int) -> Paired:
         """:func:`batch.compare.paired` of two of the models."""
         return paired(self.of(first, metric), self.of(second, metric), self.person, seed)
+
+
+def translate(rows: npt.NDArray[Any], items: Sequence[str], place: Mapping[str, int]) -> npt.NDArray[np.int32]:
+    """Ranked lists in the places of another index, so that models with different items can be judged together.
+
+    An item that the other index lacks becomes −1, which is never a hit, and keeps its rank.
+
+    >>> translate(np.array([[1, 0, -1]]), ["tea", "milk"], {"milk": 7}).tolist()
+    [[7, -1, -1]]
+    """
+    to = np.fromiter((place.get(item, -1) for item in items), np.int32, len(items))
+    found: npt.NDArray[np.int32] = np.append(to, np.int32(-1))[rows]
+    return found
 
 
 def judge(lists: Mapping[str, npt.NDArray[Any]], cases: Sequence[Case]) -> Judged:

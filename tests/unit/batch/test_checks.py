@@ -88,6 +88,11 @@ def test_the_day_under_way_is_not_judged_and_is_once_it_is_over() -> None:
     assert len(found(partial, after=1.03)) == 1
 
 
+def test_a_bot_of_the_day_under_way_is_found_at_once() -> None:
+    (finding,) = found(newest(shop(), bots=1, bot_actions=100_000), after=0.5)
+    assert (finding.check, finding.severity) == ("bots", "refuse")
+
+
 def test_few_days_of_history_are_no_judgement() -> None:
     facts = shop(6)
     assert found([*facts[:-1], halved(facts[-1])]) == []
