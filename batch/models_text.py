@@ -1,6 +1,6 @@
 """Model versions as text for a terminal: one line a version, or one manifest in full."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -12,7 +12,16 @@ __all__ = ["list_text", "mirror_words", "show_text"]
 _METRIC: Final = "HR@20"
 _MODELS: Final = ("live", "batch", "popularity")
 _MOST: Final = 12
-_HEAD: Final = frozenset({"format_version", "shop_id", "version", "parent", "trained_at", "window_start", "window_end"})
+_COLUMNS: Final = ("names", "coefficients", "standard_errors", "t")
+_SHOWN: Final = frozenset(
+    {"format_version", "shop_id", "version", "parent", "trained_at", "window_start", "window_end"}
+    | {"metrics", "days", "feature_names", "coefficients"}
+)
+_ABOVE: Final[dict[str, Collection[str]]] = {
+    "ranker": _COLUMNS,
+    "evaluation": ("intervals",),
+    "gate": ("decision", "sentences"),
+}
 
 
 def list_text(manifests: Mapping[str, Manifest | None], live: str | None) -> str:
@@ -68,24 +77,58 @@ def show_text(manifest: Manifest, document: Mapping[str, Any], live: str | None)
         f"trained at  {manifest.trained_at:%Y-%m-%d %H:%M:%S} UTC",
         f"window      {manifest.window_start:%Y-%m-%d %H:%M} to {manifest.window_end:%Y-%m-%d %H:%M} UTC",
         *_metrics(manifest),
+        *_gate(manifest.gate),
+        *_coefficients(manifest.ranker or {"names": manifest.feature_names, "coefficients": manifest.coefficients}),
     ]
-    order = ["gate", "evaluation", "ranker", "search", "model", "training", "rows", "checks", "seconds", "files"]
-    rest = [name for name in document if name not in {*order, *_HEAD, "metrics", "days"}]
-    for name in [*order, *rest]:
-        if document.get(name):
-            lines += ["", name, *_lines(document[name], 1)]
+    for name in (name for name in document if name not in _SHOWN):
+        value = document[name]
+        if name in _ABOVE:
+            value = {key: part for key, part in value.items() if key not in _ABOVE[name]}
+        if value:
+            lines += ["", name, *_lines(value, 1)]
     if days := manifest.days:
         lines += ["", f"days        {len(days)}, {min(days)} to {max(days)}"]
     return "\n".join(lines)
 
 
-def _metrics(manifest: Manifest) -> Iterable[str]:
+def _metrics(manifest: Manifest) -> list[str]:
+    """A row a model, each value with its interval where the run drew one."""
     if not manifest.metrics:
         return ["", "metrics     none: the run did not evaluate"]
     names = list(dict.fromkeys(name for values in manifest.metrics.values() for name in values))
+    intervals = manifest.evaluation.get("intervals") or {}
     rows = [["metrics", *names]]
     for model, values in manifest.metrics.items():
-        rows.append([f"  {model}", *(f"{values[name]:.4f}" if name in values else "–" for name in names)])
+        cells = [_with_interval(values.get(name), (intervals.get(model) or {}).get(name)) for name in names]
+        rows.append([f"  {model}", *cells])
+    return ["", *_columns(rows)]
+
+
+def _with_interval(value: float | None, interval: Sequence[float] | None) -> str:
+    """A metric as text.
+
+    >>> _with_interval(0.31234, [0.3, 0.325]), _with_interval(None, None)
+    ('0.3123 [0.300, 0.325]', '–')
+    """
+    if value is None:
+        return "–"
+    return f"{value:.4f}" + (f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else "")
+
+
+def _gate(gate: Mapping[str, Any]) -> list[str]:
+    if not gate:
+        return []
+    return ["", f"gate        {gate.get('decision', '–')}", *(f"  {line}" for line in gate.get("sentences", ()))]
+
+
+def _coefficients(ranker: Mapping[str, Any]) -> list[str]:
+    """The regression's table: one row a feature."""
+    names = ranker.get("names") or []
+    if not names:
+        return []
+    columns = [name for name in _COLUMNS[1:] if len(ranker.get(name) or ()) == len(names)]
+    rows = [["ranker", *(name.replace("_", " ") for name in columns)]]
+    rows += [[f"  {name}", *(f"{ranker[column][at]:.4g}" for column in columns)] for at, name in enumerate(names)]
     return ["", *_columns(rows)]
 
 
@@ -93,7 +136,7 @@ def _lines(value: Any, depth: int) -> list[str]:
     """Nested values, one a line where they are short.
 
     >>> _lines({"a": 1, "b": {"low": 0.12345678, "high": 0.2}, "c": [{"x": 1}, {"x": 2}]}, 0)
-    ['a = 1', 'b = low 0.1235, high 0.2', 'c', '  x 1', '  x 2']
+    ['a = 1', 'b = low 0.1235, high 0.2', 'c', '  - x 1', '  - x 2']
     """
     pad = "  " * depth
     if _short(value):
@@ -103,8 +146,11 @@ def _lines(value: Any, depth: int) -> list[str]:
         for name, part in _first(value.items()):
             lines += [f"{pad}{name} = {_inline(part)}"] if _short(part) else [f"{pad}{name}", *_lines(part, depth + 1)]
         return lines + _more(len(value), pad)
-    lines = [line for part in _first(value) for line in _lines(part, depth + 1)]
-    return lines + _more(len(value), pad + "  ")
+    lines = []
+    for part in _first(value):
+        first, *rest = _lines(part, depth + 1)
+        lines += [f"{pad}- {first.lstrip()}", *rest]
+    return lines + _more(len(value), pad)
 
 
 def _first(values: Iterable[Any]) -> list[Any]:
@@ -127,7 +173,8 @@ def _inline(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name} {_inline(part)}" for name, part in value.items())
     if isinstance(value, list):
-        return "[" + ", ".join(_inline(part) for part in value) + "]"
+        more = [f"… {len(value) - _MOST} more"] if len(value) > _MOST else []
+        return "[" + ", ".join([*map(_inline, _first(value)), *more]) + "]"
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, datetime):

@@ -24,7 +24,7 @@ from streaming.models import Models
 
 pytestmark = pytest.mark.e2e
 
-MATRIX = ("items.json", "indptr.npy", "indices.npy", "data.npy", "popularity.npy")
+MATRIX = ("items.json", "data.npy")
 
 
 @pytest.fixture
