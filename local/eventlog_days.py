@@ -39,7 +39,8 @@ class DaySpill:
 
     def add(self, frame: pd.DataFrame) -> None:
         """Take rows with the columns of :data:`EVENT_COLUMNS`; more columns are dropped."""
-        self._held.append(pa.Table.from_pandas(frame[list(EVENT_COLUMNS)], _SCHEMA, preserve_index=False))
+        columns = [pa.array(frame[column.name].to_numpy(), column.type, from_pandas=True) for column in _SCHEMA]
+        self._held.append(pa.Table.from_arrays(columns, schema=_SCHEMA))
         self._rows += len(frame)
         if self._rows >= _HELD_ROWS:
             self.flush()
@@ -68,7 +69,8 @@ class DaySpill:
         for path in sorted((self._folder / str(day)).iterdir()):
             with pa.OSFile(str(path), "rb") as source, pa.ipc.open_stream(source) as reader:
                 parts.append(reader.read_all())
-        return pa.concat_tables(parts).to_pandas()
+        table = pa.concat_tables(parts)
+        return pd.DataFrame({name: table[name].to_numpy() for name in EVENT_COLUMNS})
 
 
 def in_order(frame: pd.DataFrame) -> tuple[pd.DataFrame, int]:

@@ -12,7 +12,7 @@ from contracts.ids import is_id
 from contracts.items import Item
 from local.eventlog_map import FIELDS, Given, plain
 from local.eventlog_read import Bad, open_log
-from local.eventlog_rows import DESCRIBING, numbers, texts
+from local.eventlog_rows import DESCRIBING, decimal_sign, numbers, texts
 
 __all__ = ["Catalogue", "read_items"]
 
@@ -115,8 +115,7 @@ def _prices(values: Sequence[Any], count: int) -> list[float | None]:
     """Prices of a chunk; what cannot be read is left out, because the item is worth more than its price."""
     if not values:
         return [None] * count
-    decimal = "," if sum("," in str(value)[-3:] for value in values) * 2 > len(values) else "."
-    read, _ = numbers(values, decimal)
+    read, _ = numbers(values, decimal_sign([str(value) for value in values]))
     return [float(value) if np.isfinite(value) and value >= 0 else None for value in read]
 
 
@@ -125,7 +124,7 @@ Told = dict[str, list[str | None]]
 
 def _about(at: int, told: Told, more: Told, price: float | None) -> dict[str, Any]:
     about: dict[str, Any] = {name: values[at] for name, values in told.items() if values[at] is not None}
-    for flag in _FLAGS.values():
+    for flag in set(_FLAGS.values()):
         if flag in about:
             about[flag] = about[flag].lower() not in _NO
     about["price"] = price

@@ -17,7 +17,7 @@ from local.eventlog_map import IGNORE, Given, find_columns, guess, plain, type_o
 from local.eventlog_read import Bad, Chunk, LogFile
 from local.eventlog_time import NO_TIME, TimeFormat, detect_time, read_times, time_format
 
-__all__ = ["DESCRIBING", "EVENT_COLUMNS", "LogMapping", "clean", "numbers", "settle", "texts"]
+__all__ = ["DESCRIBING", "EVENT_COLUMNS", "LogMapping", "clean", "decimal_sign", "numbers", "settle", "texts"]
 
 EVENT_COLUMNS: Final = (
     "line",
@@ -103,17 +103,17 @@ def settle(log: LogFile, sample: Chunk) -> LogMapping:
     orders = any(name in columns for name in _ORDERED)
     assumed = None if "event_type" in columns else given.options.get("type", "purchase" if orders else "view")
     prices = sample.columns[columns["price"]][:20_000] if "price" in columns else ()
-    decimal = given.options.get("decimal") or _decimal([str(price) for price in prices])
+    decimal = given.options.get("decimal") or decimal_sign([str(price) for price in prices])
     if decimal not in (".", ","):
         message = f"decimal is {decimal!r}; expected . or ,"
         raise SettingsError(message)
     return LogMapping(columns, given.types, form, assumed, decimal, given.options.get("currency_code"))
 
 
-def _decimal(amounts: Sequence[str]) -> str:
+def decimal_sign(amounts: Sequence[str]) -> str:
     """The decimal sign, told from how many digits follow it.
 
-    >>> _decimal(["1.299,00", "5,5"]), _decimal(["1,299.00", "5.5"]), _decimal(["7"])
+    >>> decimal_sign(["1.299,00", "5,5"]), decimal_sign(["1,299.00", "5.5"]), decimal_sign(["7"])
     (',', '.', '.')
     """
     commas = sum(bool(re.search(r",\d{1,2}\D*$", amount)) for amount in amounts)

@@ -20,6 +20,9 @@ NO_TIME: Final = np.iinfo(np.int64).min
 EARLIEST_MS: Final = 631_152_000_000
 """1990-01-01: an older time in a shop's log is a zero or a wrong unit."""
 
+_MOSTLY: Final = 0.5
+"""A format that fits this share of a sample is the column's; the rest are bad rows."""
+
 _UNITS: Final = {"s": 1000.0, "ms": 1.0, "us": 1e-3, "ns": 1e-6}
 _LIMITS: Final = (("s", 1e11), ("ms", 1e14), ("us", 1e17), ("ns", 1e20))
 _NUMBER: Final = re.compile(r"[+-]?\d+(\.\d+)?([eE]\+?\d+)?")
@@ -84,12 +87,12 @@ def detect_time(values: Sequence[Any], column: str) -> TimeFormat:
     """
     texts = [text for value in values[:2000] if (text := str(value).strip())]
     numbers = [float(text) for text in texts if _NUMBER.fullmatch(text)]
-    if len(numbers) > 0.8 * len(texts) and not _all_days(texts):
+    if texts and len(numbers) >= _MOSTLY * len(texts) and not _all_days(texts):
         middle = float(np.median(np.abs(numbers)))
         return TimeFormat(next((unit for unit, limit in _LIMITS if middle < limit), "ns"))
-    if sum(_ISO.fullmatch(text) is not None for text in texts) > 0.8 * len(texts):
+    if texts and sum(_ISO.fullmatch(text) is not None for text in texts) >= _MOSTLY * len(texts):
         return TimeFormat("iso", _zoned(texts))
-    fits = {pattern: share for pattern in _PATTERNS if (share := _share(texts, pattern)) > 0.8}
+    fits = {pattern: share for pattern in _PATTERNS if (share := _share(texts, pattern)) >= _MOSTLY}
     best = [pattern for pattern, share in fits.items() if share == max(fits.values())]
     if len(best) == 1 or (best and not {"%m/%d", "%d/%m"} <= {pattern[:5] for pattern in best}):
         return TimeFormat(best[0], zone_given=False)
@@ -102,7 +105,7 @@ def detect_time(values: Sequence[Any], column: str) -> TimeFormat:
 
 def _all_days(texts: Sequence[str]) -> bool:
     """Whether numbers are dates like 20240131: as seconds they would all be of August 1970."""
-    return sum(len(text) == 8 and text[:2] in ("19", "20") for text in texts) > 0.8 * len(texts)
+    return sum(len(text) == 8 and text[:2] in ("19", "20") for text in texts) >= _MOSTLY * len(texts)
 
 
 def _zoned(texts: Sequence[Any]) -> bool:
@@ -131,11 +134,20 @@ def read_times(values: Sequence[Any], form: TimeFormat) -> npt.NDArray[np.int64]
         ms = _epochs(values, form.kind)
     else:
         kind = "ISO8601" if form.kind == "iso" else form.kind
-        texts = pd.Series([value.strip() if isinstance(value, str) else str(value) for value in values], dtype=object)
+        texts = pd.Series([_stripped(value) for value in values], dtype=object)
         parsed = pd.to_datetime(texts, format=kind, utc=True, errors="coerce")
         whole = parsed.to_numpy(dtype="datetime64[ms]")
         ms = np.where(np.isnat(whole), NO_TIME, whole.astype(np.int64))
     return np.where(ms < EARLIEST_MS, NO_TIME, ms)
+
+
+def _stripped(value: Any) -> str:
+    """
+    >>> _stripped(" 2019-10-01 00:00:00 UTC ")
+    '2019-10-01 00:00:00Z'
+    """
+    text = value.strip() if isinstance(value, str) else str(value)
+    return text[:-3].rstrip() + "Z" if text[-3:] in ("UTC", "GMT") else text
 
 
 def _epochs(values: Sequence[Any], unit: str) -> npt.NDArray[np.int64]:
