@@ -15,6 +15,10 @@ CHECKED := contracts stores streaming batch serving local deploy benchmarks
 UNIT := $(wildcard contracts stores serving local deploy benchmarks tests/unit)
 ENGINES := $(filter-out tests/unit/ tests/__pycache__/,$(wildcard streaming batch tests/*/))
 
+# Names of an own log go through the environment, so that quotes and spaces in them need no care.
+export EVENTS MAP ITEMS
+OWN_LOG = $(if $(MAP),--map "$$MAP") $(if $(ITEMS),--items "$$ITEMS")
+
 ##@ Use
 
 help: ## Print this help
@@ -22,11 +26,15 @@ help: ## Print this help
 	/^##@ / { printf "\n%s\n", substr($$0, 5) } \
 	/^[a-z][a-z-]*:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-demo: setup ## Start the whole loop and keep it running (ARGS="..." is passed on)
-	@LIVESHELF_TIED=1 exec $(PY) -m local.demo $(ARGS)
+demo: setup ## Start the whole loop and keep it running (EVENTS=file: on your own log; ARGS="..." is passed on)
+	@LIVESHELF_TIED=1 exec $(PY) -m local.demo $(if $(EVENTS),--events "$$EVENTS" $(OWN_LOG)) $(ARGS)
 
 demo-check: setup ## The same loop, headless, about ten minutes; ends with a RESULT line and an exit code
 	@LIVESHELF_TIED=1 exec $(PY) -m local.check $(ARGS)
+
+evaluate: setup ## What your shop would gain, from its event log alone: EVENTS=file (MAP="..." ITEMS=file)
+	@if [ -z "$$EVENTS" ]; then echo 'evaluate: which log? make evaluate EVENTS=file.csv (or .parquet, .jsonl, .csv.gz)' >&2; exit 2; fi
+	@LIVESHELF_TIED=1 exec $(PY) -m local.evaluate "$$EVENTS" $(OWN_LOG) $(ARGS)
 
 ##@ Develop
 
@@ -61,7 +69,7 @@ clean: ## Remove the environment, caches in the checkout and run data
 	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 	@if [ -d "$(CACHE)" ]; then echo "clean: the download cache stays; remove it with: rm -rf $(CACHE)"; fi
 
-.PHONY: help demo demo-check setup test test-unit lint format lock clean
+.PHONY: help demo demo-check evaluate setup test test-unit lint format lock clean
 
 $(READY):
 	@python=$$(command -v python3.11 || command -v python3 || true); \
