@@ -1,25 +1,31 @@
 """The Spark stages after the moments: ridge solves by blocks of targets, lists by blocks of people and of items."""
 
 import json
+import pickle
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 from pyspark import SparkFiles
 from pyspark.sql import SparkSession
 
 from batch.lists import Lists, person_lists, similar_items
 from batch.log import Log
+from batch.merge import open_totals
+from batch.moments import Totals
+from batch.progress import spark_progress
 from batch.publish import Entry, ListWriter
 from batch.recipe import ListRecipe, SolveRecipe
-from batch.solve import Matrix, System, Triples, keep_strongest, satiate, solve_targets
+from batch.solve import Matrix, Triples, build_system, keep_strongest, satiate, second_hop, solve_targets
 from contracts.settings import Settings
 
 __all__ = ["Shared", "solve_model", "write_person_lists", "write_similar_lists"]
 
 _TARGETS = 1024
+_ROWS = 8192
 _PEOPLE = 256
 _ITEMS = 2048
 
@@ -48,6 +54,18 @@ class Shared:
                 spark.sparkContext.addFile(str(path))
         return self
 
+    def send(self, spark: SparkSession) -> "Shared":
+        """Make files that lie in the folder already known to the executors; returns itself."""
+        if not spark.sparkContext.master.startswith("local"):
+            for path in sorted(Path(self._folder).glob(f"{self._name}-*")):
+                spark.sparkContext.addFile(str(path))
+        return self
+
+    def place(self) -> Path:
+        """The folder in which a task finds the files."""
+        folder = Path(self._folder)
+        return folder if folder.exists() else Path(SparkFiles.getRootDirectory())
+
     def load(self, name: str) -> Any:
         """An array, mapped; or a list of strings."""
         path = self._path(name, False)
@@ -63,26 +81,107 @@ class Shared:
         return path if path.exists() else Path(SparkFiles.get(path.name))
 
 
-def _in_blocks(spark: SparkSession, count: int, size: int, work: Callable[[tuple[int, int]], T]) -> list[T]:
+def _in_blocks(spark: SparkSession, stage: str, count: int, size: int, work: Callable[[tuple[int, int]], T]) -> list[T]:
     """``work`` on every block of ``count`` rows, one Spark task a block; results in order."""
     blocks = [(at, min(at + size, count)) for at in range(0, count, size)]
     if not blocks:
         return []
-    return list(spark.sparkContext.parallelize(blocks, len(blocks)).map(work).collect())
+    with spark_progress(spark.sparkContext, stage, len(blocks)):
+        return list(spark.sparkContext.parallelize(blocks, len(blocks)).map(work).collect())
 
 
-def solve_model(spark: SparkSession, system: System, recipe: SolveRecipe, folder: Path, name: str) -> Matrix:
-    """B from its normal equations; the columns are solved by blocks of targets, independently."""
-    names = [field.name for field in fields(system)]
-    shared = Shared(folder, name).save(spark, {field: getattr(system, field) for field in names})
+def solve_model(
+    spark: SparkSession,
+    folder: Path,
+    name: str,
+    recipe: SolveRecipe,
+    *,
+    again: tuple[npt.NDArray[np.int64], Matrix] | None = None,
+) -> Matrix:
+    """B from the totals that lie in ``folder`` under ``name``, see :func:`batch.merge.open_totals`.
 
-    def solve_block(block: tuple[int, int]) -> tuple[Any, ...]:
-        part = solve_targets(System(**{field: shared.load(field) for field in names}), *block, recipe)
-        return part.items, part.targets, part.weights
+    Targets are independent and dealt out to tasks like cards, because popular ones cost most. A shuffle brings the
+    entries of a row together where its strongest are kept; the driver only sees those.
 
-    parts = _in_blocks(spark, len(system), _TARGETS, solve_block)
-    columns = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return satiate(keep_strongest(Triples(*columns), len(system), recipe.keep), recipe.satiation)
+    Args:
+        again: solve only these targets, and take the other columns from a model over the same items: a column that no
+            new event touched hardly changes.
+    """
+    count = len(np.load(folder / f"{name}-units.npy", mmap_mode="r"))
+    targets = np.arange(count) if again is None else again[0]
+    shared = Shared(folder, name).send(spark)
+    tasks = max(1, -(-len(targets) // _TARGETS))
+    rows = max(1, -(-count // _ROWS))
+
+    def solve_block(block: int) -> Iterator[tuple[int, bytes]]:
+        system = build_system(_totals(shared.place(), name), recipe)
+        found = solve_targets(system, targets[block::tasks], recipe)
+        return _by_rows(found, rows)
+
+    def strongest(block: tuple[int, Iterable[bytes]]) -> tuple[int, Matrix]:
+        first = block[0] * _ROWS
+        parts = [pickle.loads(data) for data in block[1]]
+        triples = Triples(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+        return block[0], keep_strongest(triples, min(_ROWS, count - first), recipe.keep, first)
+
+    solved = spark.sparkContext.parallelize(range(tasks), tasks).flatMap(solve_block)
+    if again is not None:
+        kept = spark.sparkContext.parallelize(list(_by_rows(_untouched(again[1], targets), rows)), 1)
+        solved = solved.union(kept)
+    with spark_progress(spark.sparkContext, "solve", tasks):
+        made = dict(solved.groupByKey(rows).map(strongest).collect())
+    matrix = _stacked(
+        [made.get(block, _empty_rows(max(0, min(_ROWS, count - block * _ROWS)))) for block in range(rows)]
+    )
+    return satiate(_hopped(spark, matrix, recipe, folder, name), recipe.satiation)
+
+
+@lru_cache(maxsize=2)
+def _totals(folder: Path, name: str) -> Totals:
+    """Opened once a Python worker: the item ids of a large catalogue take a while to read."""
+    return open_totals(folder, name)
+
+
+def _by_rows(triples: Triples, blocks: int) -> Iterator[tuple[int, bytes]]:
+    """Entries by the block of rows that they belong to."""
+    block = triples.items // _ROWS
+    order = np.argsort(block, kind="stable")
+    ends = np.searchsorted(block[order], np.arange(blocks + 1))
+    for number in np.flatnonzero(np.diff(ends)):
+        part = order[ends[number] : ends[number + 1]]
+        yield int(number), pickle.dumps((triples.items[part], triples.targets[part], triples.weights[part]), 5)
+
+
+def _untouched(matrix: Matrix, targets: npt.NDArray[np.int64]) -> Triples:
+    """The entries of a matrix in other columns than ``targets``."""
+    indptr, cols, data = matrix
+    rows = np.repeat(np.arange(len(indptr) - 1, dtype=np.int32), np.diff(indptr))
+    kept = ~np.isin(cols, targets) & (rows != cols)
+    return Triples(rows[kept], cols[kept], data[kept])
+
+
+def _empty_rows(count: int) -> Matrix:
+    return np.zeros(count + 1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32)
+
+
+def _stacked(blocks: Sequence[Matrix]) -> Matrix:
+    """Blocks of rows on top of each other."""
+    ends = np.cumsum([0, *(block[0][-1] for block in blocks)])
+    indptr = np.concatenate([[0], *(block[0][1:] + end for block, end in zip(blocks, ends, strict=False))])
+    return indptr.astype(np.int64), *(np.concatenate([block[at] for block in blocks]) for at in (1, 2))
+
+
+def _hopped(spark: SparkSession, matrix: Matrix, recipe: SolveRecipe, folder: Path, name: str) -> Matrix:
+    """The second hop, by blocks of rows."""
+    if not recipe.hop:
+        return matrix
+    shared = Shared(folder, f"{name}-hop").save(spark, dict(zip(("indptr", "cols", "data"), matrix, strict=True)))
+
+    def hop_block(rows: tuple[int, int]) -> Matrix:
+        whole = tuple(shared.load(part) for part in ("indptr", "cols", "data"))
+        return second_hop(whole, rows, recipe.hop, recipe.hop_width, recipe.keep)
+
+    return _stacked(_in_blocks(spark, "hop", len(matrix[0]) - 1, _ROWS, hop_block))
 
 
 def write_person_lists(
@@ -113,7 +212,7 @@ def write_person_lists(
         subjects = history.subjects[block[0] : block[1]]
         return writer.write(settings, _entries("person", subjects, lists, shared.load("items")))
 
-    return sum(_in_blocks(spark, len(log.subjects), _PEOPLE, write_block))
+    return sum(_in_blocks(spark, "lists", len(log.subjects), _PEOPLE, write_block))
 
 
 def write_similar_lists(
@@ -130,7 +229,7 @@ def write_similar_lists(
         ids = shared.load("items")
         return writer.write(settings, _entries("similar", ids[block[0] : block[1]], similar_items(b, block, size), ids))
 
-    return sum(_in_blocks(spark, len(items), _ITEMS, write_block))
+    return sum(_in_blocks(spark, "similar", len(items), _ITEMS, write_block))
 
 
 def _entries(kind: str, names: Iterable[str], lists: Lists, ids: Sequence[str]) -> Iterator[Entry]:

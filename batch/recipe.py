@@ -1,14 +1,18 @@
 """How a model is made: every number of the formulas, as one frozen value that travels in the manifest."""
 
 import hashlib
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 import msgspec
 
 from contracts.errors import SettingsError
 from contracts.snapshot import ModelSettings
 
-__all__ = ["ListRecipe", "MomentRecipe", "Recipe", "SolveRecipe"]
+__all__ = ["ListRecipe", "MomentRecipe", "Recipe", "SolveRecipe", "WindowRecipe"]
+
+Number = Annotated[float, msgspec.Meta(ge=0)]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Count = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class MomentRecipe(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,13 +25,19 @@ class MomentRecipe(msgspec.Struct, frozen=True, kw_only=True):
     n items would bring n² pairs. ``late_days`` is how many days after an event its record may still arrive.
     """
 
-    gram_exponent: float = 0.3
-    cross_exponent: float = 0.3
+    gram_exponent: Number = 0.3
+    cross_exponent: Number = 0.3
     ordered: bool = False
-    tau: float = 2.0
-    both: float = 0.3
-    longest: int = 300
-    late_days: int = 1
+    tau: Annotated[float, msgspec.Meta(gt=0)] = 2.0
+    both: Number = 0.3
+    longest: Annotated[int, msgspec.Meta(ge=2)] = 300
+    late_days: Annotated[int, msgspec.Meta(ge=0)] = 1
+
+
+class WindowRecipe(msgspec.Struct, frozen=True, kw_only=True):
+    """How much older days count: a day's sums weigh ``2^(−age / half_life_d)``, and 1 at half-life 0 (no decay)."""
+
+    half_life_d: Number = 0.0
 
 
 class SolveRecipe(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,31 +46,39 @@ class SolveRecipe(msgspec.Struct, frozen=True, kw_only=True):
     ``a`` weighs co-occurrence against order (T needs ``a`` < 1). ``l0 + l1·g_i`` is the ridge, with ``g_i = G_ii``
     (``ridge_by="gram"``) or the number of units with the item (``"units"``). M = ``candidates``, chosen by
     ``C_ij / (G_ii + l0)^selectivity``. ``popularity`` is g of ``B[:, j] · n_j^(−g)``; K = ``keep`` entries a row. Items
-    in fewer than ``min_units`` units stay out. ``satiation`` sets the diagonal, see :func:`batch.solve.satiate`.
+    in fewer than ``min_units`` units stay out.
+
+    The diagonal of B: ``own`` > 0 lets an item be a candidate of its own, its weight times ``own`` (people look at a
+    thing again), see :func:`batch.solve.solve_targets`; ``satiation`` > 0 sets it below zero (what was just bought is
+    not wanted now), see :func:`batch.solve.satiate`. ``hop`` is ρ of the second hop through the ``hop_width`` strongest
+    entries of a row, 0 for none, see :func:`batch.solve.second_hop`.
     """
 
-    a: float = 1.0
-    l0: float = 20.0
-    l1: float = 0.5
+    a: Share = 1.0
+    l0: Annotated[float, msgspec.Meta(gt=0)] = 20.0
+    l1: Number = 0.5
     ridge_by: Literal["gram", "units"] = "units"
-    selectivity: float = 0.5
-    candidates: int = 100
-    popularity: float = 0.0
-    keep: int = 60
-    min_units: int = 5
-    satiation: float = 3.0
+    selectivity: Number = 0.5
+    candidates: Count = 200
+    popularity: Number = 0.0
+    keep: Count = 100
+    min_units: Count = 5
+    own: Number = 0.0
+    satiation: Number = 3.0
+    hop: Number = 0.0
+    hop_width: Count = 20
 
 
 class ListRecipe(msgspec.Struct, frozen=True, kw_only=True):
-    """A person's batch list, see :func:`batch.lists.person_scores`.
+    """A person's batch list, see :func:`batch.lists.person_lists`.
 
     ``repeat_half_life_d`` and ``taste_half_life_d`` are in days; ``taste`` weighs what B makes of the whole history
     against the person's own repeats.
     """
 
-    repeat_half_life_d: float = 60.0
-    taste_half_life_d: float = 60.0
-    taste: float = 0.1
+    repeat_half_life_d: Annotated[float, msgspec.Meta(gt=0)] = 60.0
+    taste_half_life_d: Annotated[float, msgspec.Meta(gt=0)] = 60.0
+    taste: Number = 0.1
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,6 +89,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     moments: MomentRecipe = MomentRecipe()
+    window: WindowRecipe = WindowRecipe()
     solve: SolveRecipe = SolveRecipe()
     lists: ListRecipe = ListRecipe()
     model: ModelSettings = ModelSettings(history=20, decay=4.0, blend=1.0)

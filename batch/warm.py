@@ -15,6 +15,6 @@ def compile_kernels() -> None:
     units = Units(np.array([0, 2, 4]), np.array([0, 1, 1, 2], np.int32))
     recipe = SolveRecipe(candidates=1)
     system = build_system(sum_moments([day_moments(units, ["a", "b", "c"], MomentRecipe())]), recipe)
-    solve_targets(system, 0, 3, recipe)
+    solve_targets(system, np.arange(3), recipe)
     matrix = (np.zeros(2, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32))
     score_rows(matrix, matrix, matrix, 1.0, 1)

