@@ -9,8 +9,9 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from batch.days import midnight_ms
-from batch.partition import DayPartition
+from batch.days import day_number, midnight_ms
+from batch.log import Log
+from batch.units import DAY_MS
 from contracts.events import ACTION_TYPES
 
 __all__ = ["CHECKS", "CheckRule", "DayFacts", "Finding", "check_days", "checks_report", "facts_of"]
@@ -33,6 +34,7 @@ _FEW: Final = 20
 _MUCH: Final = 200
 
 Doubles = npt.NDArray[np.float64]
+Longs = npt.NDArray[np.int64]
 
 
 class CheckRule(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,18 +104,39 @@ class DayFacts:
     top: Mapping[str, tuple[str, int]] = field(default_factory=dict)
 
 
-def facts_of(partition: DayPartition) -> DayFacts:
-    """The facts of a day partition."""
-    actions, moments = partition.actions, partition.moments
-    kinds = np.bincount(actions.type, minlength=len(ACTION_TYPES))
-    people = np.bincount(actions.subject)
-    top = {}
-    if len(actions.item):
-        items = np.bincount(actions.item)
-        top["top_item"] = (moments.items[int(items.argmax())], int(items.max()))
-        top["top_person"] = (actions.subjects[int(people.argmax())], int(people.max()))
-    types = {name: int(count) for name, count in zip(ACTION_TYPES, kinds, strict=True)}
-    return DayFacts(partition.day, partition.counts, types, top)
+def facts_of(
+    counts: Mapping[date, Mapping[str, int]], log: Log, items: Sequence[str], newest: int = 120
+) -> list[DayFacts]:
+    """The facts of the ``newest`` days, by their counts and by the log (whose ``item`` are places in ``items``).
+
+    More than eight weeks, because a live model may be weeks old, and the days since are all judged.
+    """
+    if not counts:
+        return []
+    last = max(counts)
+    known = [day for day in sorted(counts) if (last - day).days < newest]
+    base = day_number(last) - newest + 1
+    rows = np.flatnonzero((log.ms >= base * DAY_MS) & (log.ms < (base + newest) * DAY_MS))
+    day = log.ms[rows] // DAY_MS - base
+    width = len(ACTION_TYPES)
+    types = np.bincount(day * width + log.type[rows], minlength=newest * width).reshape(newest, width)
+    person = np.searchsorted(log.offsets, rows, side="right") - 1
+    tops = {"top_item": _largest(day, log.item[rows], items), "top_person": _largest(day, person, log.subjects)}
+    facts = []
+    for one in known:
+        at = day_number(one) - base
+        by_type = {name: int(number) for name, number in zip(ACTION_TYPES, types[at], strict=True)}
+        facts.append(DayFacts(one, counts[one], by_type, {name: top[at] for name, top in tops.items() if at in top}))
+    return facts
+
+
+def _largest(day: Longs, which: npt.NDArray[Any], names: Sequence[str]) -> dict[int, tuple[str, int]]:
+    """The commonest of each day and how often it occurs."""
+    keys, number = np.unique(day * max(len(names), 1) + which, return_counts=True)
+    order = np.lexsort((number, keys // max(len(names), 1)))
+    of_day = keys[order] // max(len(names), 1)
+    ends = order[np.flatnonzero(np.diff(of_day, append=-1))]
+    return {int(keys[at] // len(names)): (names[int(keys[at] % len(names))], int(number[at])) for at in ends}
 
 
 def check_days(

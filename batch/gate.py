@@ -16,7 +16,7 @@ from batch.units import DAY_MS
 from contracts.errors import SettingsError
 from contracts.events import ACTION_TYPES
 
-__all__ = ["Decision", "GateRule", "Incumbent", "check_accepted", "decide", "opponent"]
+__all__ = ["Decision", "GateRule", "Incumbent", "check_accepted", "decide", "opponent", "same_model"]
 
 _SEED: Final = 11
 _GATE_CHECKS: Final = ("popularity", "incumbent", "record", "labels")
@@ -111,6 +111,15 @@ class Decision:
             "refused_by": [found.name for found in self.findings if found.severity == "refuse"],
             "accepted": self.accepted,
         }
+
+
+def same_model(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:
+    """Whether two recipes, as plain values, make equal models of equal days: thresholds of the gate do not count.
+
+    >>> same_model({"solve": {"l0": 20}, "gate": {"margin": 0}}, {"solve": {"l0": 20}, "settings_digest": "ab"})
+    True
+    """
+    return all(mine.get(group) == theirs.get(group) for group in ("moments", "window", "solve", "lists", "model"))
 
 
 def check_accepted(accepted: Collection[str]) -> None:

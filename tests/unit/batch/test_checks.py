@@ -10,9 +10,7 @@ import pytest
 
 from batch.checks import CHECKS, CheckRule, DayFacts, Finding, check_days, checks_report, facts_of
 from batch.days import midnight_ms
-from batch.moments import Units, day_moments
-from batch.partition import Actions, DayPartition
-from batch.recipe import MomentRecipe
+from batch.log import Log
 
 FIRST = date(2026, 1, 1)
 DAY = timedelta(days=1)
@@ -198,15 +196,19 @@ def test_a_lake_without_an_action_has_nothing_to_judge() -> None:
     assert check_days([], 0) == check_days([DayFacts(FIRST, {"actions": 0})], 0) == []
 
 
-def test_the_facts_are_those_of_the_partition() -> None:
-    units = Units(np.array([0, 2, 3]), np.array([0, 1, 1], np.int32))
-    zeros = np.zeros(3, np.int64)
-    kinds = np.array([0, 3, 3], np.int8)
-    actions = Actions(["u.1", "u.2"], units.offsets, np.array([1, 1, 0], np.int32), units.items, kinds, zeros, [])
-    moments = day_moments(units, ["milk", "tea"], MomentRecipe())
-    facts = facts_of(DayPartition(FIRST, moments, actions, {"actions": 3}))
-    assert facts.types == {"view": 1, "click": 0, "add_to_cart": 0, "purchase": 2}
-    assert facts.top == {"top_item": ("tea", 2), "top_person": ("u.2", 2)}
+def test_the_facts_are_those_of_the_log() -> None:
+    """Person u.1 looks at tea on two days, u.2 buys milk twice and tea once on the second."""
+    kinds, items = np.array([0, 0, 3, 3, 3], np.int8), np.array([1, 1, 0, 1, 0], np.int32)
+    ms = midnight_ms(FIRST) + np.array([0, 1, 1, 1, 1]) * 24 * 3600 * 1000 + np.arange(5)
+    log = Log(["u.1", "u.2"], np.array([0, 2, 5]), items, kinds, ms, np.arange(5))
+    counts = {FIRST: {"actions": 1}, FIRST + DAY: {"actions": 4}, FIRST + 2 * DAY: {"too_late": 1}}
+    first, second, third = facts_of(counts, log, ["milk", "tea"])
+    assert (first.day, first.types["view"], first.top["top_item"]) == (FIRST, 1, ("tea", 1))
+    assert second.types == {"view": 1, "click": 0, "add_to_cart": 0, "purchase": 3}
+    assert second.top == {"top_item": second.top["top_item"], "top_person": ("u.2", 3)}
+    assert second.top["top_item"][1] == 2
+    assert (third.counts, third.top) == ({"too_late": 1}, {})
+    assert [fact.day for fact in facts_of(counts, log, ["milk", "tea"], newest=2)] == [FIRST + DAY, FIRST + 2 * DAY]
 
 
 def test_the_manifest_names_every_check_also_those_without_a_finding() -> None:

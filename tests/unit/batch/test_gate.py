@@ -12,7 +12,7 @@ import pytest
 from batch.checks import DayFacts, Finding, check_days
 from batch.days import day_of
 from batch.evaluate import Judged, held_out_cases, judge
-from batch.gate import Decision, GateRule, Incumbent, check_accepted, decide, opponent
+from batch.gate import Decision, GateRule, Incumbent, check_accepted, decide, opponent, same_model
 from batch.log import Log
 from batch.units import DAY_MS
 from contracts.errors import SettingsError
@@ -260,6 +260,12 @@ def test_the_live_model_is_never_scored_on_days_it_has_seen(window_end: float, s
     end = int(window_end * DAY_MS)
     found = opponent("v1", end, 3 * DAY_MS, began.tolist(), same_recipe=same, rule=RULE)
     assert (found.how, found.since_ms) == (how, end if how == "snapshot" else 0)
+
+
+def test_another_number_of_any_formula_makes_another_model() -> None:
+    mine = {"moments": {"tau": 2.0}, "window": {"half_life_d": 0.0}, "solve": {}, "lists": {}, "model": {"decay": 4.0}}
+    assert same_model(mine, {**mine, "checks": {"weeks": 4}})
+    assert not same_model(mine, {**mine, "model": {"decay": 5.0}})
 
 
 def test_with_too_few_cases_after_its_window_the_live_models_recipe_is_trained_instead() -> None:
