@@ -176,7 +176,7 @@ def lines(
 
 def _feet(xs: Sequence[float], places: Sequence[str], bottom: float) -> list[Html]:
     """Names below the horizontal axis, as many as fit beside each other."""
-    room, shown, last = 8 + 6.2 * max((len(name) for name in places), default=1), list[Html](), -math.inf
+    room, shown, last = 10 + 6.6 * max((len(name) for name in places), default=1), list[Html](), -math.inf
     for x, name in zip(xs, places, strict=True):
         half = 3.1 * len(name)
         middle = min(max(x, half), WIDTH - half)

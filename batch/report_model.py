@@ -74,13 +74,13 @@ def _trial_table(metric: str, trials: Sequence[dict[str, Any]]) -> Html:
             str(at + 1),
             rounded(trial["value"], 4),
             signed(trial["value"] - top, 4),
-            _words(trial["settings"]),
             _took(trial),
+            _words(trial["settings"]),
         ]
         for at, trial in ranked
     ]
     caption = f"The best {len(ranked)} of {len(trials)} trials"
-    return table(caption, ["trial", metric, "behind the best", "settings", "took"], rows, words=[3])
+    return table(caption, ["trial", metric, "behind the best", "took", "settings"], rows, words=[4])
 
 
 def _took(trial: dict[str, Any]) -> str:

@@ -53,6 +53,8 @@ def quality(run: Run) -> Part:
     when = f", {span[0]} to {span[1]}" if "None" not in span else ", from the newest days"
     task = _TASKS.get(str(first(run.manifest.evaluation, "task")), _ANY_TASK)
     lead = f"{task} All models on the same {cases}{when}, which none of them was trained on."
+    if "live" in run.models:
+        lead += " The new model is judged by its twin: the same settings, trained without these days."
     body = join((_table(run), _meanings(run), _charts(run), _tests(run)))
     return Section("quality", title, lead, body)
 

@@ -9,7 +9,7 @@ import msgspec
 from batch.report_html import Html, finite
 from contracts.snapshot import Manifest
 
-__all__ = ["LABELS", "Missing", "Part", "Run", "Section", "first", "pair", "records"]
+__all__ = ["LABELS", "Duel", "Missing", "Part", "Run", "Section", "first", "pair", "records"]
 
 LABELS: Final = {
     "live": "new model",
@@ -88,6 +88,16 @@ def _listed(value: Any) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class Duel:
+    """The new model minus another in one metric, with its interval, and what the other has."""
+
+    difference: float
+    low: float | None
+    high: float | None
+    theirs: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """A manifest and what :func:`batch.report.build_report` was given beside it."""
 
@@ -157,6 +167,23 @@ class Run:
                 found_p = finite(first(row, "p", "p_value"))
                 shaped.append(row | about | {"difference": difference, "low": low, "high": high, "p": found_p})
         return shaped
+
+    def duel(self, other: str, metric: str) -> Duel | None:
+        """The new model minus another; None where they were not compared.
+
+        What the gate compared counts first: a model that was live is only judged on cases that it cannot have seen.
+        """
+        fair = first(first(first(first(self.manifest.gate, "numbers"), other), "metrics"), metric)
+        difference = finite(first(fair, "difference"))
+        if difference is not None:
+            return Duel(difference, *pair(fair), finite(first(fair, other)))
+        ours, theirs = self.value("live", metric), self.value(other, metric)
+        if ours is None or theirs is None:
+            return None
+        for row in self.paired():
+            if (row["model"], row["against"], row["metric"]) == ("live", other, metric):
+                return Duel(ours - theirs, row["low"], row["high"], theirs)
+        return Duel(ours - theirs, None, None, theirs)
 
     def settings(self) -> dict[str, Any]:
         """Every setting by its dotted name, see :func:`flat`."""

@@ -62,7 +62,8 @@ nav ul { display: flex; flex-wrap: wrap; gap: 6px 18px; padding: 0; list-style: 
   background: var(--panel); }
 .part > .lead { margin-top: 4px; max-width: 74ch; }
 .part > * + * { margin-top: 14px; }
-.part p { max-width: 84ch; }
+.part p, .told { max-width: 84ch; }
+.told { padding-left: 20px; }
 .part > .soft, .part p.soft { font-size: .87rem; }
 
 .scroll { overflow-x: auto;
@@ -78,8 +79,7 @@ th, td { padding: 6px 0 6px 18px; border-top: 1px solid var(--line); text-align:
 thead th { border-top: 0; color: var(--soft); font-size: .83rem; }
 th:first-child { padding-left: 0; }
 th.words, td.words { text-align: left; }
-td.words { white-space: normal; min-width: 11rem; }
-td.words:has(.pill) { min-width: 0; }
+td.words:last-child { white-space: normal; min-width: 11rem; }
 td small { display: block; color: var(--soft); font-size: .78rem; }
 .name { white-space: nowrap; }
 .name::before { content: ""; display: inline-block; width: 9px; height: 9px; margin-right: 8px; border-radius: 50%;
@@ -130,14 +130,17 @@ footer { padding-block: 26px 40px; color: var(--soft); font-size: .85rem; }
   .terms { grid-template-columns: minmax(0, 1fr); gap: 0; } .terms dd { margin-bottom: 5px; }
   th, td { padding-left: 14px; }
   tbody th { white-space: normal; min-width: 6.2rem; }
+  td.words:last-child { min-width: 17rem; }
   .chart text { font-size: 13px; }
   .chart .tick { font-size: 12px; }
 }
 @media print {
-  :root { --page: #fff; --panel: #fff; --ink: #000; --soft: #444; --line: #ccc; --edge: #777; --accent: #0f766e;
-    --wash: #fff; --bad: #b3261e;
-    --bad-wash: #fff; --live: #0f766e; --incumbent: #b45309; --batch: #3b62c4; --popularity: #6b7280;
-    color-scheme: light; }
+  :root {
+    color-scheme: light;
+    --page: #fff; --panel: #fff; --ink: #000; --soft: #444; --line: #ccc; --edge: #777;
+    --accent: #0f766e; --wash: #fff; --bad: #b3261e; --bad-wash: #fff; --gold: #92600a; --shade: #0000;
+    --live: #0f766e; --incumbent: #b45309; --batch: #3b62c4; --popularity: #6b7280; --other: #9333a8;
+  }
   body { font-size: 10.5pt; }
   nav, .skip { display: none; }
   .part { padding: 12px 0; border-width: 1px 0 0; border-radius: 0; }

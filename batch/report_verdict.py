@@ -2,7 +2,21 @@
 
 from typing import Any, Final
 
-from batch.report_html import DASH, Html, amount, between, duration, finite, join, rounded, share, signed, tag, utc
+from batch.report_html import (
+    DASH,
+    Html,
+    amount,
+    between,
+    duration,
+    finite,
+    join,
+    named,
+    rounded,
+    share,
+    signed,
+    tag,
+    utc,
+)
 from batch.report_run import Run, first
 from batch.report_work import check_rows
 
@@ -51,6 +65,8 @@ def verdict(run: Run) -> Html:
     parts = [tag("p", tag("strong", title, class_="title")), tag("p", line)]
     if said:
         parts.append(tag("ul", *(tag("li", sentence) for sentence in said)))
+    if accepted := first(run.manifest.gate, "accepted"):
+        parts.append(tag("p", "Accepted by hand: ", _listed(accepted)))
     if rule:
         parts.append(tag("p", "The rule: ", _rule(rule), class_="soft"))
     banner = tag("section", *parts, class_=f"verdict {tone}", aria_label="Verdict")
@@ -58,9 +74,13 @@ def verdict(run: Run) -> Html:
 
 
 def _rule(rule: Any) -> str:
-    if isinstance(rule, dict):
-        return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in rule.items())
-    return str(rule)
+    if not isinstance(rule, dict):
+        return str(rule)
+    return ", ".join(f"{named(str(name))} {_listed(value)}" for name, value in rule.items())
+
+
+def _listed(value: Any) -> str:
+    return " and ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _tiles(run: Run) -> list[Html]:
@@ -106,22 +126,29 @@ def _quality(run: Run) -> Html:
 
 def _against(run: Run, other: str) -> Html:
     metric = next(iter(run.measures), None)
-    ours, theirs = (run.value(model, metric) if metric else None for model in ("live", other))
-    if ours is None:
+    if metric is None or run.value("live", metric) is None:
         return Html()
     name = {"popularity": "Against popularity", "incumbent": "Against the model live before"}[other]
-    if theirs is None:
-        none = "no model was live" if run.manifest.parent is None else "not measured on the same cases"
-        return _tile(name, DASH, none if other == "incumbent" else "not measured")
-    found = [
-        row for row in run.paired() if row["against"] == other and row["metric"] == metric and row["model"] == "live"
-    ]
-    note = f"from {rounded(theirs)}" + (f", {signed_share(ours, theirs)}" if theirs else "")
-    if found and found[0]["low"] is not None:
-        low, high = found[0]["low"], found[0]["high"]
-        note = f"95 % interval {between(low, high, sign=True)}, from {rounded(theirs)}"
-        note += "; may be chance" if low <= 0 <= high else ""
-    return _tile(name, signed(ours - theirs), note)
+    found = run.duel(other, metric)
+    if found is None:
+        return _tile(name, DASH, why_no_duel(run, other))
+    note = f"from {rounded(found.theirs)}"
+    if found.low is not None and found.high is not None:
+        note = f"95 % interval {between(found.low, found.high, sign=True)}, {note}"
+        note += "; may be chance" if found.low <= 0 <= found.high else ""
+    elif found.theirs:
+        note += f", {signed_share(found.theirs + found.difference, found.theirs)}"
+    return _tile(name, signed(found.difference), note)
+
+
+def why_no_duel(run: Run, other: str) -> str:
+    """Why the new model was not compared with another."""
+    if other == "popularity":
+        return "not measured"
+    if run.manifest.parent is None:
+        return "no model was live"
+    how = first(first(first(run.manifest.gate, "numbers"), "incumbent"), "how")
+    return "equal settings: on equal days the two are one model" if how == "same" else "not measured on the same cases"
 
 
 def signed_share(ours: float, theirs: float) -> str:

@@ -120,7 +120,6 @@ def _checks(run: Run) -> Html:
             tag("span", _PILLS[row["level"]][0], class_=f"pill {_PILLS[row['level']][1]}"),
             _value(row.get("value")),
             _value(row.get("expected")),
-            first(row, "sentence", "message", "why") or DASH,
         ]
         for row in sorted(rows, key=lambda row: list(_PILLS).index(row["level"]))
         if row not in silent
@@ -129,7 +128,10 @@ def _checks(run: Run) -> Html:
     passed = tag("p", f"Passed: {', '.join(row['check'] for row in silent)}.", class_="soft") if silent else Html()
     if not cells:
         return join((tag("p", tag("strong", caption)), passed))
-    return join((table(caption, ["check", "result", "found", "expected", "in words"], cells, words=[1, 4]), passed))
+    sentences = [first(row, "sentence", "message", "why") for row in rows if row["level"] != "ok"]
+    told = tag("ul", *(tag("li", sentence) for sentence in sentences if sentence), class_="told")
+    figures = table(caption, ["check", "result", "found", "expected"], cells, words=[1])
+    return join((told if any(sentences) else "", figures, passed))
 
 
 def _volume(run: Run) -> Html:

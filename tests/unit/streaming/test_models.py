@@ -2,8 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterable
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -11,18 +10,17 @@ import pytest
 
 from contracts.errors import SnapshotError, StoreError
 from contracts.lake import model_prefix, pointer_path
-from contracts.snapshot import Manifest, ModelSettings, Snapshot, write_snapshot
+from contracts.snapshot import Manifest, Snapshot, write_snapshot
 from stores.objects import NotFound
 from streaming.models import Models
-
-DAY = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class Folder:
     """Objects in a folder, as :class:`stores.objects.Objects` gives them."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, make_manifest: Callable[..., Manifest]) -> None:
         self.root = root
+        self.make_manifest = make_manifest
         self.away = False
 
     def get(self, path: str) -> bytes:
@@ -40,21 +38,8 @@ class Folder:
 
 
 def publish(bucket: Folder, version: str) -> Path:
-    manifest = Manifest(
-        shop_id="default",
-        version=version,
-        parent=None,
-        trained_at=DAY,
-        window_start=DAY,
-        window_end=DAY,
-        model=ModelSettings(),
-        training={},
-        feature_names=[],
-        coefficients=[],
-        metrics={},
-        rows={},
-    )
     folder = bucket.root / model_prefix("default", version)
+    manifest = bucket.make_manifest(version=version)
     write_snapshot(folder, manifest, ["A", "B"], (np.array([0, 1, 1]), np.array([1]), np.array([1.0])), np.ones(2))
     pointer = bucket.root / pointer_path("default")
     pointer.write_text(json.dumps({"version": version, "switched_at": "2026-01-01T00:00:00Z"}))
@@ -62,8 +47,8 @@ def publish(bucket: Folder, version: str) -> Path:
 
 
 @pytest.fixture
-def bucket(tmp_path: Path) -> Folder:
-    return Folder(tmp_path / "bucket")
+def bucket(tmp_path: Path, make_manifest: Callable[..., Manifest]) -> Folder:
+    return Folder(tmp_path / "bucket", make_manifest)
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Live lists against a snapshot whose best next items are known, and against the formula written out plainly."""
 
-from datetime import UTC, datetime
+from collections.abc import Callable
 from typing import Any
 
 import numba
@@ -14,7 +14,6 @@ from streaming import shelf_writer
 from streaming.shelf_scoring import live_lists
 
 ITEMS = [f"I{i}" for i in range(40)]
-DAY = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
@@ -25,23 +24,14 @@ def dense() -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def snapshot(dense: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
+def snapshot(
+    dense: np.ndarray, tmp_path_factory: pytest.TempPathFactory, make_manifest: Callable[..., Manifest]
+) -> Snapshot:
     rows, columns = np.nonzero(dense)
     indptr = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=40))])
-    manifest = Manifest(
-        shop_id="default",
-        version="v1",
-        parent=None,
-        trained_at=DAY,
-        window_start=DAY,
-        window_end=DAY,
-        model=ModelSettings(history=3, decay=2.0, blend=0.5, event_weights={"view": 1.0, "purchase": 3.0}),
-        training={},
-        feature_names=[],
-        coefficients=[],
-        metrics={},
-        rows={},
-    )
+    weights = {"view": 1.0, "purchase": 3.0}
+    model = ModelSettings(history=3, decay=2.0, blend=0.5, event_weights=weights)
+    manifest = make_manifest(model=model)
     folder = tmp_path_factory.mktemp("snapshot") / "v1"
     write_snapshot(folder, manifest, ITEMS, (indptr, columns, dense[rows, columns]), np.arange(40, 0, -1))
     return Snapshot.open(folder)
