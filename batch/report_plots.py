@@ -40,26 +40,39 @@ def _shares(sums: npt.NDArray[Any]) -> list[float]:
     return [round(float(value) / total, 6) if total else 0.0 for value in sums]
 
 
-def calibration(predicted: npt.NDArray[Any], observed: npt.NDArray[Any], bins: int = 10) -> list[dict[str, float]]:
-    """Mean prediction against mean outcome in equally large bins of the predictions.
+def calibration(
+    predicted: npt.NDArray[Any], observed: npt.NDArray[Any], present: npt.NDArray[Any], bins: int = 10
+) -> list[dict[str, float]]:
+    """Mean prediction against mean outcome, each less its request's mean, in equally large bins of the predictions.
 
     Args:
-        predicted: ``(n,)`` x·β of shown items, the request's mean taken out.
-        observed: ``(n,)`` 1 where the item was wanted, else 0, the request's mean taken out.
+        predicted: ``(R, N)`` x·β of the candidates, of a fit that has not seen these requests.
+        observed: ``(R, N)`` whether the candidate was wanted.
+        present: ``(R, N)`` where there is a candidate.
 
     Returns:
         For each bin that holds anything ``predicted``, ``observed``, ``error`` (standard error of ``observed``) and
         ``count``.
 
-    >>> calibration(np.array([0.1, 0.2, -0.3, -0.1]), np.array([1.0, 0.0, 0.0, 0.0]), bins=2)[1]
-    {'predicted': 0.15, 'observed': 0.5, 'error': 0.5, 'count': 2}
+    >>> x, y = np.array([[0.3, 0.1, 9.0]]), np.array([[1, 0, 1]])
+    >>> calibration(x, y, np.array([[True, True, False]]), bins=2)[1]
+    {'predicted': 0.1, 'observed': 0.5, 'error': 0.0, 'count': 1}
     """
-    order = np.argsort(predicted, kind="stable")
+    x, y = _within(predicted, present), _within(observed, present)
+    order = np.argsort(x, kind="stable")
     rows = []
     for places in np.array_split(order, min(bins, len(order)) or 1):
         if not len(places):
             continue
-        error = float(np.std(observed[places], ddof=1)) / len(places) ** 0.5 if len(places) > 1 else 0.0
-        means = {"predicted": predicted[places].mean(), "observed": observed[places].mean(), "error": error}
+        error = float(np.std(y[places], ddof=1)) / len(places) ** 0.5 if len(places) > 1 else 0.0
+        means = {"predicted": x[places].mean(), "observed": y[places].mean(), "error": error}
         rows.append({name: round(float(value), 8) for name, value in means.items()} | {"count": len(places)})
     return rows
+
+
+def _within(values: npt.NDArray[Any], present: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """``(n,)``: what is present, less the mean of its row."""
+    kept = np.where(present, values, 0.0)
+    means = kept.sum(axis=1, keepdims=True) / np.maximum(present.sum(axis=1, keepdims=True), 1)
+    found: npt.NDArray[np.float64] = (kept - means)[present]
+    return found

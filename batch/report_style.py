@@ -44,6 +44,7 @@ code { font: .92em ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; ove
 .verdict .title { display: block; font-size: 1.35rem; line-height: 1.3; letter-spacing: -.01em; }
 .verdict.good .title { color: var(--accent); } .verdict.bad .title { color: var(--bad); }
 .verdict ul { margin-top: 10px; padding-left: 20px; }
+.verdict ul + p { margin-top: 8px; }
 .verdict li + li { margin-top: 3px; }
 .verdict .soft { margin-top: 10px; font-size: .87rem; color: var(--ink); opacity: .8; }
 

@@ -191,8 +191,8 @@ def extra(make: Make) -> dict[str, Any]:
         "incumbent": rng.choice(2000, (500, 20), p=sharp),
         "popularity": np.argsort(-popularity)[None, :20],
     }
-    predicted = rng.normal(0, 0.03, 20000)
-    observed = (rng.random(20000) < 0.06 + predicted).astype(float) - 0.06
+    predicted = rng.normal(0.06, 0.03, (1000, 20))
+    wanted = rng.random((1000, 20)) < predicted
     before = Recipe().with_options(["solve.l0=60", "model.decay=8"])
     days = [datetime(2025, 12, 18, tzinfo=UTC) + timedelta(days=n) for n in range(340)]
     counts = [int(3900 + 700 * np.sin(n / 1.1) + 200 * rng.normal()) for n in range(340)]
@@ -216,7 +216,7 @@ def extra(make: Make) -> dict[str, Any]:
             },
         ),
         "popularity_bias": popularity_bias(popularity, drawn),
-        "calibration": calibration(predicted, observed),
+        "calibration": calibration(predicted, wanted, np.ones_like(wanted)),
         "day_rows": {"day": [f"{day:%Y-%m-%d}" for day in days], "actions": counts},
     }
 
