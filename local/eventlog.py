@@ -146,6 +146,8 @@ class _Preparation:
             if self._own.items is not None:
                 described, bad, told = read_items(self._own.items)
                 rejects.add(bad)
+                for line in told:
+                    self._say(f"events: {line}")
             mapping = self._read(rejects)
             written, watch, weeks = self._write(rejects)
         shutil.rmtree(self._folder / "spill", ignore_errors=True)

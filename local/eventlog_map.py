@@ -46,7 +46,7 @@ _NAMES: Final = {
     "order_id": (
         "orderid order ordernumber transactionid transaction basketid basket invoiceno invoice receiptid receipt"
     ),
-    "price": "price unitprice itemprice preis einzelpreis",
+    "price": "price unitprice itemprice saleprice listprice preis einzelpreis",
     "quantity": "quantity qty menge anzahl",
     "currency": "currency currencycode waehrung",
     "event_id": "eventid eventuuid uuid",

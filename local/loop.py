@@ -104,7 +104,7 @@ class Loop:
         if self._source is None:
             folder = fill.prepare(self.now, say=self._say)
         else:
-            folder = self._source.prepare(self.now, self._say)
+            folder = self._source.prepare(self.now, lambda _: None)  # whoever named it has told what is in it
         self._prepared = folder
         return fill.upload(folder, self.objects, say=self._say)
 

@@ -196,3 +196,22 @@ def test_the_words_say_what_the_figures_mean(log: OwnLog) -> None:
     )
     assert "no figures" in "\n".join(summary_lines(found, {"metrics": {}}, (), 7))
     assert "would not let this model go live" in "\n".join(summary_lines(found, {}, ("gate: worse",), 7))
+
+
+def test_intervals_the_task_and_odd_data_are_told_where_the_trainer_tells_them(log: OwnLog) -> None:
+    found = findings(log.prepare(NOW, say=lambda _: None))
+    checks = [
+        {"check": "volume", "level": "ok"},
+        {"check": "stale", "level": "warn", "sentence": "the newest action is old"},
+        {"check": "volume", "level": "refuse", "sentence": "only half of the usual events on 2021-07-09"},
+    ]
+    trained = {
+        "metrics": METRICS,
+        "evaluation": {"task": "next", "cases": 1234, "intervals": {"live": {"HR@20": [0.55, 0.65]}}},
+        "checks": {"checks": checks},
+    }
+    text = "\n".join(summary_lines(found, trained, (), 1))
+    assert "the newest day (1,234 visits were looked at)" in text
+    assert "held what came next 60 times (55 to 65), last night's list 50 times, the best sellers 20 times" in text
+    assert "only half of the usual events on 2021-07-09" in text
+    assert "the newest action is old" not in text
