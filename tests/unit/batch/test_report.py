@@ -101,8 +101,8 @@ def test_every_chart_says_in_words_what_it_shows_and_every_table_has_a_caption(p
 def test_all_that_the_manifest_holds_is_on_the_page(page: bytes) -> None:
     text = words(page)
     expected = [
-        "0.688", "0.667 to 0.710", "1,531 cases", "+0.354", "−0.005 to +0.017, from 0.682; may be chance", "bots:2026-11-21",
-        "+0.330 to +0.378", "< 0.001", "0.215",
+        "0.688", "0.667 to 0.710", "1,531 cases", "+0.354", "−0.005 to +0.017, from 0.682; may be chance",
+        "bots:2026-11-21", "+0.330 to +0.378", "< 0.001", "0.215",
         "Coefficients", "0.212", "0.0041", "+51.7", "R² 0.0312", "Condition number 14.6", "left out",
         "θ = 1.84", "solve.l0", "60", "MRR@20 of 24 trials", "Taken", "2 min 31 s", "72 %", "1,346,898", "+0.3 %",
         "did 101,212 actions", "8 of 9 without objection",
