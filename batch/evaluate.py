@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from batch.compare import LEVEL, RESAMPLES, Paired, bootstrap, intervals, paired
 from batch.days import day_of
-from batch.lists import PURCHASE, Lists
+from batch.lists import Lists
 from batch.log import Log
 from batch.metrics import CUT, METRICS, case_metrics, top_rows
 from batch.units import DAY_MS, REACH_DAYS
@@ -39,7 +39,7 @@ Longs = npt.NDArray[np.int64]
 Doubles = npt.NDArray[np.float64]
 
 Task = Literal["completion", "next"]
-"""What is asked of a model: the other half of a unit (baskets), or the item that ends it (visits)."""
+"""What is asked of a model: the other half of a unit, or, where units are short, the item that ends it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,20 +71,14 @@ class _Recent:
 
 
 def task_of(log: Log, first_ms: int) -> Task:
-    """What the units that began at ``first_ms`` or later are like, of those with at least two distinct items.
+    """The question that fits the units that began at ``first_ms`` or later, of those with at least two distinct items.
 
-    Baskets are to be completed: at least half of the actions are purchases, whose order says nothing, and at least half
-    of the units have four distinct items, so that a half is worth giving. All else is a visit, whose end is to be
-    found. The shop's own data decide, so a grocer and a click log get the question that fits without a setting.
+    Where at least half of them have four distinct items, a half is worth giving: ``"completion"``. Where most are
+    shorter, as in a shop that people click through, ``"next"``. The shop's own data decide, without a setting.
     """
-    recent = _recent_units(log, first_ms)
-    units = np.flatnonzero(recent.distinct >= 2)
-    if not len(units):
-        return "completion"
-    bought = np.concatenate([[0], np.cumsum(log.type[recent.rows] == PURCHASE)])[recent.offsets]
-    baskets = np.diff(bought)[units].sum() >= _WIDE_ENOUGH * np.diff(recent.offsets)[units].sum()
-    wide = (recent.distinct[units] >= _LEAST).mean() >= _WIDE_ENOUGH
-    return "completion" if baskets and wide else "next"
+    distinct = _recent_units(log, first_ms).distinct
+    distinct = distinct[distinct >= 2]
+    return "completion" if not len(distinct) or (distinct >= _LEAST).mean() >= _WIDE_ENOUGH else "next"
 
 
 def _recent_units(log: Log, first_ms: int) -> _Recent:
@@ -92,7 +86,7 @@ def _recent_units(log: Log, first_ms: int) -> _Recent:
     person = np.repeat(np.arange(len(log.subjects)), np.diff(log.offsets))
     near = np.flatnonzero(log.ms >= first_ms - (REACH_DAYS + 1) * DAY_MS)  # a unit that began before is seen beginning
     rows = near[np.lexsort((near, person[near], log.unit[near]))]
-    pairs = log.unit[rows] * len(log.subjects) + person[rows]
+    pairs = log.unit[rows].astype(np.int64) * len(log.subjects) + person[rows]
     new = np.diff(pairs, prepend=pairs[:1] - 1) != 0
     begun = np.repeat(log.ms[rows[new]] >= first_ms, np.diff(np.flatnonzero(np.append(new, True))))
     rows, new = rows[begun], new[begun]

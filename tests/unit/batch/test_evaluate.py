@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from batch.evaluate import Case, Judged, evaluation, held_out_cases, judge, list_metrics, live_lists, task_of
-from batch.lists import PURCHASE, Lists
+from batch.lists import Lists
 from batch.log import Log
 from batch.metrics import METRICS
 from batch.units import DAY_MS
@@ -48,7 +48,7 @@ def test_without_cases_every_metric_is_0() -> None:
 
 
 def log() -> Log:
-    """Two people who buy; unit 1 (items 0–5) and unit 3 are new, unit 2 has only three distinct items."""
+    """Two people; unit 1 (items 0–5) and unit 3 are new, unit 2 has only three distinct items."""
     rows = [
         (0, 7, 100, 0),
         *((0, item, 1000 + item, 1) for item in range(6)),
@@ -61,7 +61,7 @@ def log() -> Log:
     ]
     person, item, ms, unit = (np.array(column, np.int64) for column in zip(*rows, strict=True))
     offsets = np.searchsorted(person, [0, 1, 2])
-    return Log(["u.0", "u.1"], offsets, item.astype(np.int32), np.full(len(rows), PURCHASE, np.int8), ms, unit)
+    return Log(["u.0", "u.1"], offsets, item.astype(np.int32), np.zeros(len(rows), np.int8), ms, unit)
 
 
 def test_a_case_is_a_new_unit_of_four_items_half_given_with_the_history_before_it() -> None:
@@ -83,14 +83,14 @@ def test_a_unit_that_began_before_the_window_is_no_case() -> None:
     assert held_out_cases(log(), 5000, seed=1, most=10, history=20) == []
 
 
-def visits(*units: list[int], kind: int = 0) -> Log:
+def visits(*units: list[int]) -> Log:
     """One unit a person, an action a second from time 1000 on, after one action long ago."""
     sizes = [1 + len(unit) for unit in units]
     item = np.concatenate([[90 + who, *unit] for who, unit in enumerate(units)])
     ms = np.concatenate([[0, *(1000 + np.arange(len(unit)))] for unit in units])
     number = np.concatenate([[2 * who, *[2 * who + 1] * len(unit)] for who, unit in enumerate(units)])
     offsets = np.concatenate(([0], np.cumsum(sizes)))
-    kinds = np.full(len(item), kind, np.int8)
+    kinds = np.zeros(len(item), np.int8)
     return Log([f"u.{at}" for at in range(len(units))], offsets, item.astype(np.int32), kinds, ms, number)
 
 
@@ -113,11 +113,10 @@ def test_going_back_to_an_item_is_an_ending_like_any_other() -> None:
     assert (seen.item[found.actions].tolist(), found.wanted.tolist()) == ([90, 1, 2], [1])
 
 
-def test_baskets_are_completed_and_visits_continued() -> None:
-    wide, short = [1, 2, 3, 4], [1, 2]
-    assert task_of(visits(wide, wide, short, kind=PURCHASE), 1000) == "completion"
-    assert task_of(visits(wide, short, short, kind=PURCHASE), 1000) == "next"
-    assert task_of(visits(wide, wide, short, kind=0), 1000) == "next"
+def test_long_units_are_completed_and_short_ones_continued() -> None:
+    wide, short, single = [1, 2, 3, 4], [1, 2, 2, 1, 2], [1]
+    assert task_of(visits(wide, wide, short, single), 1000) == "completion"
+    assert task_of(visits(wide, short, short, single), 1000) == "next"
     assert held_out_cases(visits(wide), 1000, seed=1, most=1, history=9, task="completion")[0].wanted.size == 2
 
 
