@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from batch.bots import find_bots
 from batch.checks import CHECKS, CheckRule, DayFacts, Finding, check_days, checks_report, facts_of
 from batch.days import midnight_ms
 from batch.log import Log
@@ -168,7 +169,8 @@ def test_records_that_came_too_late_are_refused_and_repeats_only_warned_of() -> 
 
 
 def test_a_bot_with_1e5_events_is_refused_and_a_few_crawlers_are_a_warning() -> None:
-    (one,) = found(newest(shop(), bots=1, bot_actions=100_000))
+    counts = find_bots(np.zeros(100_000, np.int64), np.arange(100_000) * 864).counts(0)
+    (one,) = found(newest(shop(), **counts))
     assert (one.check, one.value, one.severity) == ("bots", 100_000, "refuse")
     assert "1 bot-like visitor did 100,000 actions" in one.sentence
     (few,) = found(newest(shop(mean=20_000), bots=2, bot_actions=2_400))
