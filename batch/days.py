@@ -8,8 +8,10 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
+from batch.bots import find_bots
 from batch.moments import Units, day_moments
 from batch.partition import Actions, DayPartition
 from batch.recipe import MomentRecipe
@@ -18,7 +20,7 @@ from contracts.events import ACTION_TYPES
 from contracts.records import parse_records
 
 __all__ = [
-    "EVENT_COLUMNS",
+    "EVENTS",
     "IDENTIFY",
     "TALLY",
     "Chunk",
@@ -26,12 +28,21 @@ __all__ = [
     "day_of",
     "make_days",
     "midnight_ms",
-    "route",
     "sift",
 ]
 
-EVENT_COLUMNS: Final = ("day", "kind", "event_id", "subject", "session", "item", "ms")
-"""The columns between the two tasks: ``kind`` is a place in ``ACTION_TYPES``, :data:`IDENTIFY` or :data:`TALLY`."""
+EVENTS: Final = pa.schema(
+    [
+        ("day", pa.int64()),
+        ("kind", pa.int8()),
+        ("event_id", pa.string()),
+        ("subject", pa.string()),
+        ("session", pa.string()),
+        ("item", pa.string()),
+        ("ms", pa.int64()),
+    ]
+)
+"""The table between the two tasks: ``kind`` is a place in ``ACTION_TYPES``, :data:`IDENTIFY` or :data:`TALLY`."""
 
 IDENTIFY: Final = len(ACTION_TYPES)
 TALLY: Final = IDENTIFY + 1
@@ -39,6 +50,10 @@ TALLY: Final = IDENTIFY + 1
 
 _EPOCH: Final = date(1970, 1, 1)
 _KINDS: Final = {name: at for at, name in enumerate((*ACTION_TYPES, "identify"))}
+_OLD_RECEIPT_DAYS: Final = 2
+
+Longs = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,108 +78,163 @@ def day_of(number: int) -> date:
     return _EPOCH + timedelta(days=int(number))
 
 
-def sift(records: Sequence[bytes], arrived: Sequence[int], shop: str, late_days: int) -> pd.DataFrame:
-    """Parse records with the stream's own rules and keep what the moments need, as :data:`EVENT_COLUMNS`.
+def sift(records: Sequence[bytes], arrived: int, shop: str, late_days: int) -> pa.Table:
+    """Parse records of one arrival day with the stream's own rules and keep what the moments need, as :data:`EVENTS`.
 
     Args:
         records: raw lines of the lake.
-        arrived: the arrival day of each, days since the epoch.
-        late_days: a record that arrived more days than this after it occurred is counted and left out, because its
-            day's inputs (:func:`batch.plan.inputs_of`) do not reach so far.
+        arrived: their arrival day, days since the epoch.
+        late_days: a record that arrived more days than this after it occurred is counted and left out.
 
-    Malformed records, ignored types and late ones become tallies of their arrival day. Other shops' records vanish.
+    Malformed records, ignored types and late ones become tallies of the arrival day; so does (as ``future``) a record
+    that says it was received after that day ended, and ``old_receipt`` counts those received more than two days before
+    it began, which are used. Other shops' records vanish.
     """
-    columns = parse_records(records)
-    frame = pd.DataFrame({name: getattr(columns, name) for name in ("reason", "shop_id", "event_id", "event_type")})
-    frame["subject"], frame["session"], frame["item"] = columns.subject, columns.session_id, columns.item_id
-    frame["ms"], frame["arrived"] = np.array(columns.occurred_ms, np.int64), np.array(arrived, np.int64)
-    frame["day"] = frame["ms"] // DAY_MS
-    bad = frame["reason"] != ""
-    mine = ~bad & (frame["shop_id"] == shop)
-    kind = frame["event_type"].map(_KINDS)
-    late = mine & (frame["arrived"] - frame["day"] > late_days)
-    kept = mine & ~late & kind.notna()
-    names = np.select(
-        [bad, late, mine & kind.isna()],
-        ["malformed." + frame["reason"], "too_late", "ignored." + frame["event_type"]],
-        "",
-    )
-    identify = (kind == IDENTIFY).to_numpy()
-    frame.loc[identify, "item"] = np.array(columns.anonymous_id, object)[identify]
-    events = frame.loc[kept].assign(kind=kind[kept].astype(np.int8))
-    return pd.concat([events[list(EVENT_COLUMNS)], _tallies(names, frame["arrived"].to_numpy())], ignore_index=True)
+    columns = parse_records(records, [(arrived + 1) * DAY_MS] * len(records))
+    ms = np.array(columns.occurred_ms, np.int64)
+    day = ms // DAY_MS
+    good = np.fromiter((not reason for reason in columns.reason), bool, len(ms))
+    mine = good & np.fromiter((found == shop for found in columns.shop_id), bool, len(ms))
+    kind = np.fromiter((_KINDS.get(name, -1) for name in columns.event_type), np.int8, len(ms))
+    late = mine & (arrived - day > late_days)
+    kept = mine & ~late & (kind >= 0)
+    old = kept & (np.array(columns.received_ms, np.int64) < (arrived - _OLD_RECEIPT_DAYS) * DAY_MS)
+    tallies = Counter(f"malformed.{columns.reason[at]}" for at in np.flatnonzero(~good))
+    tallies.update(f"ignored.{columns.event_type[at]}" for at in np.flatnonzero(mine & ~late & (kind < 0)))
+    tallies.update({"too_late": int(late.sum()), "old_receipt": int(old.sum())})
+    item = columns.item_id
+    for at in np.flatnonzero(kind == IDENTIFY):
+        item[at] = columns.anonymous_id[at]
+    texts = [pa.array(column, pa.string()) for column in (columns.event_id, columns.subject, columns.session_id, item)]
+    events = pa.Table.from_arrays([pa.array(day), pa.array(kind), *texts, pa.array(ms)], schema=EVENTS)
+    return pa.concat_tables([events.filter(pa.array(kept)), _tallies(+tallies, arrived)])
 
 
-def _tallies(names: npt.NDArray[Any], arrived: npt.NDArray[np.int64]) -> pd.DataFrame:
-    counts = Counter(zip(arrived[names != ""].tolist(), names[names != ""].tolist(), strict=True))
-    rows = [(day, TALLY, "", name, "", "", number) for (day, name), number in counts.items()]
-    types = {"day": np.int64, "kind": np.int8, "ms": np.int64}
-    return pd.DataFrame(rows, columns=list(EVENT_COLUMNS)).astype(types)
+def _tallies(counts: Counter[str], arrived: int) -> pa.Table:
+    rows = [
+        {"day": arrived, "kind": TALLY, "event_id": "", "subject": name, "session": "", "item": "", "ms": number}
+        for name, number in counts.items()
+    ]
+    return pa.Table.from_pylist(rows, EVENTS)
 
 
-def route(events: pd.DataFrame, chunks: Sequence[Chunk]) -> Iterator[tuple[int, pd.DataFrame]]:
-    """The rows that each chunk needs: those of its days and, but for tallies, of :data:`REACH_DAYS` on each side."""
-    day = events["day"].to_numpy()
-    reach = np.where(events["kind"] == TALLY, 0, REACH_DAYS)
-    for number, chunk in enumerate(chunks):
-        wanted = (day >= chunk.first - reach) & (day <= chunk.last + reach)
-        if wanted.any():
-            yield number, events[wanted]
+def make_days(events: pa.Table, chunk: Chunk, recipe: MomentRecipe) -> Iterator[DayPartition]:
+    """The partitions of a chunk's days, one for every day, in order, from all events of these days and around them.
 
-
-def make_days(events: pd.DataFrame, chunk: Chunk, recipe: MomentRecipe) -> Iterator[DayPartition]:
-    """The partitions of a chunk's days from the rows routed to it, one for every day, in order.
-
-    A repeated ``event_id`` counts once, as it occurred first.
+    ``events`` must hold every event of :data:`REACH_DAYS` on each side, in any order, and may hold more. An
+    ``event_id`` that occurred before, on the same day or up to :data:`REACH_DAYS` days earlier, is a repetition and
+    does not count. What a program did (:mod:`batch.bots`) is counted and left out. None of this, nor the order of the
+    units within a day (the one that began first is first), depends on how the days are cut into chunks.
     """
-    tallies, events = _split(events, events["kind"].to_numpy() == TALLY)
+    events, counts = _take_tallies(events, chunk)
+    day, kind, ms = (events.column(name).to_numpy() for name in ("day", "kind", "ms"))
+    event, _ = _codes(events.column("event_id"))
+    subject, subjects = _codes(events.column("subject"))
+    item, items = _codes(events.column("item"))
+    session, sessions = _codes(events.column("session"))
+    session = np.where(sessions.to_numpy(zero_copy_only=False)[session] == "", -1, session) if len(session) else session
+    time = np.lexsort((item, kind, subject, session, event, ms))  # the last four tell apart what a client mixed up
+    day, kind, ms, event, subject, item, session = (c[time] for c in (day, kind, ms, event, subject, item, session))
+    repeated = _repeated(event, day)
+    for number in day[repeated]:
+        if number in counts:
+            counts[int(number)]["duplicates"] += 1
+    action = kind != IDENTIFY
+    unit_day = np.full(len(day), -1)
+    unit_day[action] = unit_days(session[action], day[action])
+    known = np.flatnonzero(~action & ~repeated)
+    rows = np.flatnonzero(action & ~repeated)
+    bots = find_bots(subject[rows], ms[rows])
+    rows = rows[~bots.drop]
+    unit = unit_keys(session[rows], subject[rows])
+    rows = rows[_by_unit(unit_day[rows], unit)]
+    unit = unit_keys(session[rows], subject[rows])
+    for number in range(chunk.first, chunk.last + 1):
+        counts[number].update(bots.counts(number))
+        begin, end = np.searchsorted(unit_day[rows], [number, number + 1])
+        here, alias = rows[begin:end], known[day[known] == number]
+        pairs = {
+            (str(items[i]), str(subjects[s]).removeprefix("u."))
+            for i, s in zip(item[alias], subject[alias], strict=True)
+        }
+        done = (subject[here], subjects, item[here], items, kind[here], ms[here], unit[begin:end])
+        yield _make_day(number, done, sorted(pairs), counts[number], recipe)
+
+
+def _take_tallies(events: pa.Table, chunk: Chunk) -> tuple[pa.Table, dict[int, Counter[str]]]:
+    """The events that decide over a chunk, and the counts of its days."""
     counts = {day: Counter[str]() for day in range(chunk.first, chunk.last + 1)}
-    for day, name, number in zip(tallies["day"], tallies["subject"], tallies["ms"], strict=True):
-        counts[int(day)][str(name)] += int(number)
-    events = events.assign(rank=pd.factorize(events["event_id"], sort=True)[0])
-    events = events.iloc[np.lexsort((events["rank"], events["ms"]))]
-    repeated = events["rank"].duplicated().to_numpy()
-    repeats = events["day"].to_numpy()[repeated]
-    for day in repeats[(repeats >= chunk.first) & (repeats <= chunk.last)]:
-        counts[int(day)]["duplicates"] += 1
-    events = events[~repeated]
-    identifies, actions = _split(events, events["kind"].to_numpy() == IDENTIFY)
-    session = pd.factorize(actions["session"].where(actions["session"] != ""))[0]
-    subject = pd.factorize(actions["subject"])[0]
-    actions = actions.assign(unit_day=unit_days(session, actions["day"].to_numpy()), unit=unit_keys(session, subject))
-    # Rows are in the order of (ms, event_id) already, and a stable sort keeps it within a unit.
-    actions = actions.iloc[np.lexsort((actions["unit"], actions["unit_day"]))]
-    for day in range(chunk.first, chunk.last + 1):
-        begin, end = np.searchsorted(actions["unit_day"], [day, day + 1])
-        aliases = identifies[identifies["day"] == day]
-        pairs = sorted(set(zip(aliases["item"], aliases["subject"].str.removeprefix("u."), strict=True)))
-        yield _make_day(day, actions.iloc[begin:end], pairs, counts[day], recipe)
+    day, tally = events.column("day").to_numpy(), events.column("kind").to_numpy() == TALLY
+    for row in events.filter(pa.array(tally)).to_pylist():
+        if row["day"] in counts:
+            counts[row["day"]][row["subject"]] += row["ms"]
+    near = ~tally & (day >= chunk.first - REACH_DAYS) & (day <= chunk.last + REACH_DAYS)
+    return events.filter(pa.array(near)), counts
 
 
-def _split(frame: pd.DataFrame, chosen: npt.NDArray[np.bool_]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    return frame[chosen], frame[~chosen]
+def _codes(column: pa.ChunkedArray) -> tuple[Longs, pa.Array]:
+    """Places of strings among the distinct ones, which are sorted."""
+    if not len(column):
+        return np.zeros(0, np.int64), pa.array([], pa.string())
+    found = column.combine_chunks().dictionary_encode()
+    if isinstance(found, pa.ChunkedArray):
+        found = found.combine_chunks()
+    order = pc.sort_indices(found.dictionary)
+    place = np.empty(len(order), np.int64)
+    place[order.to_numpy()] = np.arange(len(order))
+    codes: Longs = place[found.indices.to_numpy()]
+    return codes, found.dictionary.take(order)
+
+
+def _repeated(event: Longs, day: Longs) -> Mask:
+    """Which events, in the order of time, have the id of one at most :data:`REACH_DAYS` days before.
+
+    >>> _repeated(np.array([0, 1, 0, 0]), np.array([1, 1, 2, 9])).tolist()
+    [False, False, True, False]
+    """
+    order = np.argsort(event, kind="stable")
+    again = np.diff(event[order], prepend=-1) == 0
+    near = np.diff(day[order], prepend=0) <= REACH_DAYS
+    out = np.zeros(len(event), bool)
+    out[order] = again & near
+    return out
+
+
+def _by_unit(unit_day: Longs, unit: Longs) -> Longs:
+    """The order by day, then unit (the one that began first is first), then time, of actions in the order of time.
+
+    >>> _by_unit(np.array([5, 4, 4, 4]), np.array([1, 9, -2, 9])).tolist()
+    [1, 3, 2, 0]
+    """
+    order: Longs = np.lexsort((unit, unit_day))
+    new = (np.diff(unit_day[order], prepend=-1) != 0) | (np.diff(unit[order], prepend=0) != 0)
+    new[:1] = True
+    began = np.empty(len(unit), np.int64)
+    began[order] = order[np.flatnonzero(new)][np.cumsum(new) - 1]
+    return np.lexsort((np.arange(len(unit)), began, unit_day))  # type: ignore[no-any-return]
 
 
 def _make_day(
-    day: int, actions: pd.DataFrame, aliases: list[tuple[str, str]], counts: Counter[str], recipe: MomentRecipe
+    day: int, done: tuple[Any, ...], aliases: list[tuple[str, str]], counts: Counter[str], recipe: MomentRecipe
 ) -> DayPartition:
-    item, items = pd.factorize(actions["item"], sort=True)
-    subject, subjects = pd.factorize(actions["subject"], sort=True)
-    unit = actions["unit"].to_numpy()
+    subject, subjects, item, items, kind, ms, unit = done
+    here, item = np.unique(item, return_inverse=True)
+    people, subject = np.unique(subject, return_inverse=True)
     starts = np.flatnonzero(np.diff(unit, prepend=unit[:1] - 1))
     offsets = np.append(starts, len(unit)).astype(np.int64)
     units = _shortened(Units(offsets, item.astype(np.int32)), recipe.longest)
-    counts.update(actions=len(actions), units=len(units), cut=len(item) - len(units.items))
+    counts.update(actions=len(item), units=len(units), cut=len(item) - len(units.items))
     log = Actions(
-        subjects.tolist(),
+        subjects.take(pa.array(people)).to_pylist(),
         offsets,
         subject.astype(np.int32),
         item.astype(np.int32),
-        actions["kind"].to_numpy(np.int8),
-        actions["ms"].to_numpy(np.int64),
+        kind,
+        ms,
         aliases,
     )
-    return DayPartition(day_of(day), day_moments(units, items.tolist(), recipe), log, dict(counts))
+    moments = day_moments(units, items.take(pa.array(here)).to_pylist(), recipe)
+    return DayPartition(day_of(day), moments, log, dict(counts))
 
 
 def _shortened(units: Units, longest: int) -> Units:

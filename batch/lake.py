@@ -1,31 +1,45 @@
-"""What Spark does with the lake: read the events of some arrival days and have each task make the days of its chunk."""
+"""What Spark does with the lake: read the events of some objects and have each task make the days of its run."""
 
+import gzip
+import io
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from pyspark import StorageLevel
 from pyspark.sql import DataFrame, SparkSession
 
-from batch.days import EVENT_COLUMNS, day_of, make_days, route, sift
+from batch.contents import Held
+from batch.days import EVENTS, TALLY, Chunk, day_number, make_days, sift
+from batch.merge import Runner
 from batch.partition import Input, encode
-from batch.plan import Plan
+from batch.plan import Plan, arrival_day, chunks_of
 from batch.recipe import MomentRecipe
-from contracts.lake import EVENTS_PREFIX
+from batch.units import REACH_DAYS
 from contracts.settings import Settings
 from stores.objects import Objects
 
-__all__ = ["JARS_VARIABLE", "make_partitions", "start_spark"]
+__all__ = ["JARS_VARIABLE", "Scan", "make_partitions", "read_contents", "runner", "scan", "start_spark"]
 
 JARS_VARIABLE: Final = "LIVESHELF_SPARK_JARS"
 """Names the jars that let Spark read S3, separated by colons; empty on EMR, which has its own."""
 
-_TYPES: Final = (pa.int64(), pa.int8(), pa.string(), pa.string(), pa.string(), pa.string(), pa.int64())
-_EVENTS: Final = pa.schema([("chunk", pa.int32()), *zip(EVENT_COLUMNS, _TYPES, strict=True)])
-_EVENTS_DDL: Final = (
-    "chunk int, day long, kind byte, event_id string, subject string, session string, item string, ms long"
+_ROUTED: Final = pa.schema([pa.field("run", pa.int32()), *EVENTS])
+_ROUTED_DDL: Final = (
+    "run int, day long, kind byte, event_id string, subject string, session string, item string, ms long"
 )
+_MADE: Final = pa.schema([("path", pa.string()), ("bytes", pa.int64())])
+
+_CONTENTS: Final = -1
+"""The run of rows that say what an object holds: its place in ``ms``, then one row a day (``day``)."""
+
+_LINES: Final = 1 << 22
+_TASK_BYTES: Final = 4 << 20
 
 Batches = Iterator[pa.RecordBatch]
 
@@ -69,69 +83,162 @@ def start_spark(settings: Settings, master: str, memory: str) -> SparkSession:
     return spark
 
 
+class Scan:
+    """The events of some objects, parsed once, kept on the executors' disks by runs of days until :meth:`close`."""
+
+    def __init__(self, frame: DataFrame, objects: Sequence[Input], length: int) -> None:
+        self.frame, self.objects, self.length = frame, objects, length
+
+    def close(self) -> None:
+        """Forget what is kept."""
+        self.frame.unpersist()
+
+
+def runner(spark: SparkSession) -> Runner:
+    """Runs work as Spark tasks, one an input; results in order."""
+
+    def run(work: Callable[[Any], Any], inputs: Sequence[Any]) -> list[Any]:
+        if not inputs:
+            return []
+        return list(spark.sparkContext.parallelize(list(inputs), len(inputs)).map(work).collect())
+
+    return run
+
+
+def scan(
+    spark: SparkSession, settings: Settings, shop: str, objects: Sequence[Input], late_days: int, length: int
+) -> Scan:
+    """Read objects, one Python task for several of them, and route their events to runs of ``length`` days.
+
+    An event goes to the run of its day and to those of the days around it; a tally to that of its arrival day.
+    """
+    bins = _bins(objects, max(spark.sparkContext.defaultParallelism * 3, sum(o.bytes for o in objects) // _TASK_BYTES))
+    shared = spark.sparkContext.broadcast(bins)
+
+    def read(batches: Batches) -> Batches:
+        store = Objects.from_settings(settings)
+        for batch in batches:
+            for at in batch.column(0).to_pylist():
+                for place, each in shared.value[at]:
+                    yield from _read_object(store, place, each, shop, late_days, length)
+
+    frame = spark.range(0, len(bins), 1, len(bins)).mapInArrow(read, _ROUTED_DDL)
+    return Scan(frame.persist(StorageLevel.DISK_ONLY), objects, length)
+
+
+def _bins(objects: Sequence[Input], count: int) -> list[list[tuple[int, Input]]]:
+    """Objects with their places, cut in order into about ``count`` lists of even bytes."""
+    ends = np.cumsum([0, *(each.bytes + 1 for each in objects)])
+    bins = (ends[:-1] * count // max(int(ends[-1]), 1)).tolist()
+    found: dict[int, list[tuple[int, Input]]] = {}
+    for place, (at, each) in enumerate(zip(bins, objects, strict=True)):
+        found.setdefault(at, []).append((place, each))
+    return list(found.values())
+
+
+def _read_object(store: Objects, place: int, each: Input, shop: str, late_days: int, length: int) -> Batches:
+    arrival = arrival_day(each.path)
+    if arrival is None:
+        return
+    days: set[int] = set()
+    counts = False
+    for lines in _lines(store.get(each.path)):
+        events = sift(lines, day_number(arrival), shop, late_days) if lines else _torn(day_number(arrival))
+        tally = pc.equal(events.column("kind"), TALLY)
+        counts = counts or bool(pc.any(tally).as_py())
+        days.update(pc.unique(events.filter(pc.invert(tally)).column("day")).to_pylist())
+        yield from _route(events, length).to_batches()
+    rows: list[dict[str, Any]] = [{"run": _CONTENTS, "day": day, "kind": TALLY, "ms": place} for day in sorted(days)]
+    rows += [{"run": _CONTENTS, "day": None, "kind": TALLY, "ms": place}] if counts else []
+    yield from pa.Table.from_pylist(rows, _ROUTED).to_batches()
+
+
+def _lines(data: bytes) -> Iterator[list[bytes]]:
+    """Some lines at a time; an empty list at the end of an object that is torn."""
+    file: Any = gzip.GzipFile(fileobj=io.BytesIO(data)) if data[:2] == b"\x1f\x8b" else io.BytesIO(data)
+    try:
+        while lines := file.readlines(_LINES):
+            yield [line.rstrip(b"\r\n") for line in lines]
+    except (EOFError, OSError, zlib.error):
+        yield []
+
+
+def _torn(arrived: int) -> pa.Table:
+    row = {"day": arrived, "kind": TALLY, "event_id": "", "subject": "torn_objects", "session": "", "item": "", "ms": 1}
+    return pa.Table.from_pylist([row], EVENTS)
+
+
+def _route(events: pa.Table, length: int) -> pa.Table:
+    """The events once for each run that needs them, under its number."""
+    day = events.column("day").to_numpy()
+    reach = np.where(events.column("kind").to_numpy() == TALLY, 0, REACH_DAYS)
+    rows, runs = [], []
+    for shift in range((REACH_DAYS + length - 1) // length * -1, (REACH_DAYS + length - 1) // length + 1):
+        run = day // length + shift
+        first = run * length
+        near = np.flatnonzero((day + reach >= first) & (day - reach < first + length))
+        rows.append(near)
+        runs.append(run[near])
+    routed = events.take(pa.array(np.concatenate(rows)))
+    return routed.add_column(0, "run", pa.array(np.concatenate(runs).astype(np.int32))).cast(_ROUTED)
+
+
+def read_contents(found: Scan) -> dict[Input, Held]:
+    """What each scanned object holds; this reads them."""
+    days: dict[int, list[int]] = {}
+    counts: set[int] = set()
+    for row in found.frame.where(f"run = {_CONTENTS}").select("day", "ms").collect():
+        if row.day is None:
+            counts.add(row.ms)
+        else:
+            days.setdefault(row.ms, []).append(row.day)
+    return {each: Held(tuple(sorted(days.get(place, ()))), place in counts) for place, each in enumerate(found.objects)}
+
+
 def make_partitions(
-    spark: SparkSession, settings: Settings, shop: str, plan: Plan, recipe: MomentRecipe
+    spark: SparkSession, settings: Settings, shop: str, plan: Plan, found: Scan, recipe: MomentRecipe
 ) -> dict[str, int]:
     """Make and store the partitions of the stale days; returns their sizes in bytes by path.
 
-    The only shuffle moves events (once, to the chunk that makes their day); pairs of items never leave a task.
+    ``found`` holds some of the objects; the others that the plan reads are read now. The only shuffle moves events
+    (once, to the run that makes their days); pairs of items never leave a task.
     """
-    chunks = plan.chunks
+    chunks = chunks_of(plan.stale, found.length)
     if not chunks:
         return {}
-    lines = _read_lines(spark, settings, plan.reads)
-    events = lines.mapInArrow(_sifter(shop, plan, recipe.late_days), _EVENTS_DDL)
+    have = set(found.objects)
+    others = [each for each in plan.reads if each not in have]
+    frames = [found] if found.objects else []
+    frames += [scan(spark, settings, shop, others, recipe.late_days, found.length)] if others else []
+    events = frames[0].frame if len(frames) == 1 else frames[0].frame.unionByName(frames[1].frame)
+    wanted = ",".join(map(str, chunks))
     made = (
-        events.repartition(len(chunks), "chunk")
-        .mapInArrow(_maker(settings, plan, recipe), "path string, bytes long")
+        events.where(f"run IN ({wanted})")
+        .repartition(2 * len(chunks), "run")  # twice, because they are dealt out by a hash
+        .mapInArrow(_maker(settings, plan, chunks, recipe), "path string, bytes long")
         .collect()
     )
-    sizes = {row.path: row.bytes for row in made}
-    # Days whose inputs hold nothing of theirs reach no task; they are stored as well, or each training looks again.
-    empty = _EVENTS.empty_table().to_pandas()
-    objects = Objects.from_settings(settings)
-    for chunk in chunks:
-        if not any(plan.wanted[day_of(d)] in sizes for d in range(chunk.first, chunk.last + 1)):
-            for day in make_days(empty, chunk, recipe):
-                data = encode(day, recipe, plan.inputs[day.day])
-                objects.put(plan.wanted[day.day], data)
-                sizes[plan.wanted[day.day]] = len(data)
-    return sizes
+    if others:
+        frames[-1].close()
+    return {row.path: row.bytes for row in made}
 
 
-def _read_lines(spark: SparkSession, settings: Settings, reads: Sequence[Input]) -> DataFrame:
-    """Raw lines with their arrival day, days since the epoch."""
-    base = f"s3://{settings.lake_bucket}/"
-    frame = spark.read.option("basePath", base + EVENTS_PREFIX).text([base + object_.path for object_ in reads])
-    return frame.selectExpr("value", "unix_date(make_date(year, month, day)) AS arrived")
-
-
-def _sifter(shop: str, plan: Plan, late_days: int) -> Callable[[Batches], Batches]:
-    chunks = plan.chunks
-
-    def sift_batches(batches: Batches) -> Batches:
-        for batch in batches:
-            records = batch.column(0).cast(pa.binary()).to_pylist()
-            events = sift(records, batch.column(1).to_numpy(), shop, late_days)
-            for number, rows in route(events, chunks):
-                yield pa.RecordBatch.from_pandas(rows.assign(chunk=number), schema=_EVENTS, preserve_index=False)
-
-    return sift_batches
-
-
-def _maker(settings: Settings, plan: Plan, recipe: MomentRecipe) -> Callable[[Batches], Batches]:
-    chunks, wanted, inputs = plan.chunks, plan.wanted, plan.inputs
+def _maker(
+    settings: Settings, plan: Plan, chunks: Mapping[int, Sequence[Chunk]], recipe: MomentRecipe
+) -> Callable[[Batches], Batches]:
+    wanted, inputs = {day: plan.wanted[day] for day in plan.stale}, plan.inputs
 
     def make_batches(batches: Batches) -> Batches:
-        objects = Objects.from_settings(settings)
-        frame = pa.Table.from_batches(list(batches), _EVENTS).to_pandas()
+        table = pa.Table.from_batches(list(batches), _ROUTED)
         made: dict[str, list[Any]] = {"path": [], "bytes": []}
-        for number, events in frame.groupby("chunk"):
-            for day in make_days(events, chunks[number], recipe):
+        objects = Objects.from_settings(settings)
+        for run in pc.unique(table.column("run")).to_pylist():
+            events = table.filter(pc.equal(table.column("run"), run)).drop(["run"])
+            for day in (day for chunk in chunks[run] for day in make_days(events, chunk, recipe)):
                 data = encode(day, recipe, inputs[day.day])
                 objects.put(wanted[day.day], data)
                 made["path"].append(wanted[day.day])
                 made["bytes"].append(len(data))
-        yield pa.RecordBatch.from_pydict(made, pa.schema([("path", pa.string()), ("bytes", pa.int64())]))
+        yield pa.RecordBatch.from_pydict(made, _MADE)
 
     return make_batches

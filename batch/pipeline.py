@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -19,19 +19,18 @@ import numpy.typing as npt
 
 from batch.days import midnight_ms
 from batch.evaluate import held_out_cases, list_metrics, live_lists
-from batch.inventory import list_objects
 from batch.lists import person_lists, popular_items
-from batch.log import Log, gather
-from batch.moments import Totals, sum_moments
-from batch.partition import DayPartition, decode
-from batch.plan import Plan, make_plan
+from batch.log import Log, gather_stored
+from batch.moments import Totals
+from batch.plan import Plan, Window
 from batch.publish import Entry, ListWriter, Stores, mend_mirrors, prune_versions, switch, upload_snapshot
 from batch.recipe import Recipe
-from batch.solve import Matrix, build_system
+from batch.solve import Matrix
+from batch.sums import Found, Sums, describe, foreseen, forget_old, look, open_exchange, update
 from batch.warm import compile_kernels
 from contracts.errors import TrainingError
 from contracts.items import decode_catalogue
-from contracts.lake import EVENTS_PREFIX, catalogue_path, moments_prefix
+from contracts.lake import catalogue_path
 from contracts.settings import Settings
 from contracts.snapshot import Manifest, new_version, write_snapshot
 from stores.objects import NotFound, Objects
@@ -48,11 +47,15 @@ _TASKS_PER_CORE = 6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What one run does. ``holdout_days`` 0 means no evaluation; ``window_days`` None means all that the lake holds."""
+    """What one run does.
+
+    ``holdout_days`` 0 means no evaluation; ``since`` None means all that the lake holds; ``full`` makes every sum anew.
+    """
 
     shop: str
     until: date
-    window_days: int | None = None
+    since: date | None = None
+    full: bool = False
     holdout_days: int = 7
     cases: int = 2000
     publish: bool = True
@@ -86,7 +89,7 @@ class Clock:
 class Data:
     """What the stages after the moments work on."""
 
-    days: list[DayPartition]
+    counts: dict[date, dict[str, int]]
     log: Log
     items: list[str]
     repeatable: frozenset[str]
@@ -107,40 +110,49 @@ def run(settings: Settings, recipe: Recipe, options: Options) -> dict[str, Any]:
     clock, now = Clock(), datetime.now(UTC)
     objects = Objects.from_settings(settings)
     if options.dry_run:
-        return _describe(_plan(settings, recipe, options), recipe)
+        found = _look(settings, recipe, options)
+        return describe(found, foreseen(found, options.shop)) | {"settings_digest": recipe.digest}
     scratch = Path(tempfile.mkdtemp(prefix="liveshelf-train-", dir=options.scratch))
+    closing = ExitStack()
     starting = ThreadPoolExecutor(1).submit(_start_spark, settings, options)  # beside the listing
     try:
         stores = Stores.open(settings) if options.publish else None
         parent = mend_mirrors(stores, options.shop) if stores else None
         with clock.stage("plan") as notes:
-            plan = _plan(settings, recipe, options)
-            notes.append(f"{len(plan.wanted)} days, {len(plan.stale)} to make from {len(plan.reads)} objects")
+            found = _look(settings, recipe, options)
+            notes.append(f"{len(found.objects)} objects in the lake, {len(found.new())} new")
         with clock.stage("start"):
             compile_kernels()
             spark = starting.result()
+            from batch.lake import runner
         with clock.stage("moments") as notes:
-            data = _data(spark, settings, objects, plan, recipe, options)
-            counts = sum((Counter(day.counts) for day in data.days), Counter[str]())
+            room = closing.enter_context(open_exchange(spark, settings, options.shop, scratch))
+            plan = update(spark, settings, options.shop, found, objects)
+            sums = Sums(runner(spark), room, scratch, plan, options.shop, _half_life(recipe), options.since)
+            notes.append(f"{len(plan.wanted)} days, {len(plan.stale)} made of {len(plan.reads)} objects")
+        with clock.stage("log") as notes:
+            data = _data(sums, objects)
+            counts = sum((Counter(day) for day in data.counts.values()), Counter[str]())
             notes.append(", ".join(f"{name} {number:,}" for name, number in sorted(counts.items())))
         metrics: dict[str, dict[str, float]] = {}
         if options.holdout_days:
             with clock.stage("evaluate") as notes:
-                metrics, cases = _evaluate(spark, data, recipe, options, settings.training.batch_size, scratch)
+                metrics, cases = _evaluate(spark, data, sums, recipe, options, settings.training.batch_size, scratch)
                 rates = (f"{name} {values['HR@20']:.3f}" for name, values in metrics.items())
                 notes.append(f"{cases} cases, HR@20 " + ", ".join(rates))
         with clock.stage("solve") as notes:
-            totals = _totals(data.days, recipe)
-            matrix = _solve(spark, totals, recipe, scratch, "final")
+            totals = sums.total("total", min_units=recipe.solve.min_units)
+            matrix = _solve(spark, recipe, scratch, "total")
             notes.append(f"{len(totals.items):,} items, {len(matrix[1]):,} weights")
         rows = {**counts, "items": len(totals.items), "weights": len(matrix[1]), "people": len(data.log.subjects)}
         rows["days"], rows["days_made"] = len(plan.wanted), len(plan.stale)
         manifest = _manifest(plan, recipe, options, now, parent.version if parent else None, metrics, rows)
         if stores:
             manifest = _publish(spark, settings, stores, clock, manifest, (totals, matrix), data, recipe, scratch)
-            _forget_old_partitions(settings, objects, options.shop, plan)
+            forget_old(settings, objects, options.shop, plan)
         return _summary(manifest, clock, published=options.publish)
     finally:
+        closing.close()
         shutil.rmtree(scratch, ignore_errors=True)
         if starting.done() or not starting.cancel():
             starting.result().stop()
@@ -152,83 +164,50 @@ def _start_spark(settings: Settings, options: Options) -> "SparkSession":
     return start_spark(settings, options.master, options.driver_memory)
 
 
-def _plan(settings: Settings, recipe: Recipe, options: Options) -> Plan:
-    first = options.until - timedelta(days=options.window_days - 1) if options.window_days else None
-    objects = list_objects(settings, EVENTS_PREFIX)
-    stored = [found.path for found in list_objects(settings, _moments_root(options.shop))]
-    return make_plan(objects, stored, options.shop, (first, options.until), recipe.moments, 12)
+def _look(settings: Settings, recipe: Recipe, options: Options) -> Found:
+    window = Window(options.since, options.until)
+    return look(settings, options.shop, window, recipe.moments, _half_life(recipe), full=options.full)
 
 
-def _moments_root(shop: str) -> str:
-    """Above the day folders of a shop's moments."""
-    return moments_prefix(shop, date.min).partition("day=")[0]
+def _half_life(recipe: Recipe) -> float:
+    return recipe.window.half_life_d
 
 
-def _describe(plan: Plan, recipe: Recipe) -> dict[str, Any]:
-    """What a dry run prints: the days, and the objects that would be read."""
-    days = list(plan.wanted)
-    size = sum(read.bytes for read in plan.reads)
-    print(f"train: window {days[0]} to {days[-1]}: {len(days)} days, {len(days) - len(plan.stale)} of them stored")
-    print(f"train: {len(plan.stale)} days to make from {len(plan.reads)} objects of {size / 1e6:.1f} MB")
-    for day in plan.stale:
-        inputs = plan.inputs[day]
-        print(f"train:   {day}  {len(inputs)} objects, {sum(read.bytes for read in inputs):,} bytes")
-    return {"dry_run": True, "days": len(days), "stale": len(plan.stale), "objects": len(plan.reads), "bytes": size} | {
-        "settings_digest": recipe.digest
-    }
-
-
-def _data(
-    spark: "SparkSession", settings: Settings, objects: Objects, plan: Plan, recipe: Recipe, options: Options
-) -> Data:
-    """Make the stale days, then read the whole window back."""
-    from batch.lake import make_partitions
-
-    make_partitions(spark, settings, options.shop, plan, recipe.moments)
-    with ThreadPoolExecutor(8) as pool:
-        days = [decode(data) for data in pool.map(objects.get, plan.wanted.values())]
-    if not any(day.counts.get("actions") for day in days):
-        counts = sum((Counter(day.counts) for day in days), Counter[str]())
-        message = f"the window {days[0].day} to {days[-1].day} holds no action of shop {options.shop!r}: {dict(counts)}"
+def _data(sums: Sums, objects: Objects) -> Data:
+    """The actions of the window and what the days count."""
+    wanted, shop = sums.plan.wanted, sums.shop
+    log, items, days = gather_stored(sums.run, sums.exchange, list(wanted.values()))
+    counts = dict(zip(wanted, days, strict=True))
+    if not any(day.get("actions") for day in days):
+        total = dict(sum(map(Counter, days), Counter[str]()))
+        message = f"the window {min(wanted)} to {max(wanted)} holds no action of shop {shop!r}: {total}"
         raise TrainingError(message)
     try:
-        catalogue = decode_catalogue(objects.get(catalogue_path(options.shop)))
+        catalogue = decode_catalogue(objects.get(catalogue_path(shop)))
     except NotFound:
-        print(f"train: no catalogue at {catalogue_path(options.shop)}; nothing counts as repeatable", flush=True)
+        print(f"train: no catalogue at {catalogue_path(shop)}; nothing counts as repeatable", flush=True)
         catalogue = {}
-    log, items = gather(days)
-    return Data(days, log, items, frozenset(item for item, row in catalogue.items() if row.repeatable))
+    return Data(counts, log, items, frozenset(item for item, row in catalogue.items() if row.repeatable))
 
 
-def _totals(days: Sequence[DayPartition], recipe: Recipe) -> Totals:
-    totals = sum_moments([day.moments for day in days], recipe.solve.min_units)
-    if len(totals.items) < 2:
-        message = (
-            f"{len(totals.items)} items occur in {recipe.solve.min_units} units or more of {len(days)} days; "
-            "expected at least 2; let more events arrive, or lower solve.min_units"
-        )
-        raise TrainingError(message)
-    return totals
-
-
-def _solve(spark: "SparkSession", totals: Totals, recipe: Recipe, scratch: Path, name: str) -> Matrix:
+def _solve(spark: "SparkSession", recipe: Recipe, scratch: Path, name: str) -> Matrix:
     from batch.job import solve_model
 
-    return solve_model(spark, build_system(totals, recipe.solve), recipe.solve, scratch, name)
+    return solve_model(spark, scratch, name, recipe.solve)
 
 
 def _evaluate(
-    spark: "SparkSession", data: Data, recipe: Recipe, options: Options, list_size: int, scratch: Path
+    spark: "SparkSession", data: Data, sums: Sums, recipe: Recipe, options: Options, list_size: int, scratch: Path
 ) -> tuple[dict[str, dict[str, float]], int]:
     """Train without the newest days with actions, complete their units; returns metrics by model, and the cases."""
-    newest = max(day.day for day in data.days if day.counts.get("actions"))
+    active = [day for day, counts in data.counts.items() if counts.get("actions")]
+    newest = max(active)
     cut = newest - timedelta(days=options.holdout_days - 1)
-    seen = [day for day in data.days if day.day < cut]
-    if not any(day.counts.get("actions") for day in seen):
+    if min(active) >= cut:
         print(f"train: no actions before {cut}, so nothing to evaluate with", flush=True)
         return {}, 0
-    totals = _totals(seen, recipe)
-    matrix = _solve(spark, totals, recipe, scratch, "held-out")
+    totals = sums.total("held-out-total", min_units=recipe.solve.min_units, before=cut)
+    matrix = _solve(spark, recipe, scratch, "held-out-total")
     log, cut_ms, model = data.log.onto(data.items, totals.items), midnight_ms(cut), recipe.model
     cases = held_out_cases(log, cut_ms, seed=_SEED, most=options.cases, history=model.history)
     if not cases:
@@ -316,15 +295,6 @@ def _publish(
             f"{manifest.version} on {manifest.parent}" + (f", {len(gone)} old versions deleted" if gone else "")
         )
     return manifest
-
-
-def _forget_old_partitions(settings: Settings, objects: Objects, shop: str, plan: Plan) -> None:
-    """Delete the stored sums that this run replaced (the same days under other keys)."""
-    folders = tuple(moments_prefix(shop, day) for day in plan.stale)
-    wanted = set(plan.wanted.values())
-    for found in list_objects(settings, _moments_root(shop)) if folders else ():
-        if found.path.startswith(folders) and found.path not in wanted:
-            objects.delete(found.path)
 
 
 def _summary(manifest: Manifest, clock: Clock, *, published: bool) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from batch.pipeline import Options, run
@@ -17,9 +17,9 @@ __all__ = ["main"]
 _DESCRIPTION = """\
 Train the least-squares model of a shop from its event lake and publish it.
 
-Days whose lake objects did not change are not read again: their sums are stored under shop=<id>/moments/ and reused, so
-a daily run costs the new days plus the solves. Publishing switches the live pointer last; killed before that, nothing
-changes for anybody, and the next run repeats what is missing.
+Days whose lake objects did not change are not read again: their sums are stored under shop=<id>/moments/ and reused,
+closed months as one sum, so a daily run costs the new days plus the solves. Publishing switches the live pointer last;
+killed before that, nothing changes for anybody, and the next run repeats what is missing.
 
 The last line is TRAINED and one JSON object: version, parent, rows, metrics, seconds of each stage."""
 
@@ -27,6 +27,7 @@ _EPILOG = """\
 examples:
   python -m batch.train                                     everything in the lake up to now
   python -m batch.train --window-days 365 --until 2026-01-31
+  python -m batch.train --since 2025-06-01 --full           make every sum of these days again
   python -m batch.train --dry-run                           which days would be read, and which are stored
   python -m batch.train --no-publish --set solve.l0=60      try a setting; metrics only
 
@@ -46,11 +47,19 @@ def _parser() -> argparse.ArgumentParser:
     )
     what = parser.add_argument_group("what to train on")
     what.add_argument("--shop", help="shop id (default: the first one of the settings)")
+    begin = what.add_mutually_exclusive_group()
+    begin.add_argument(
+        "--since",
+        type=date.fromisoformat,
+        metavar="DAY",
+        help="first UTC day of the window (default: the lake's first)",
+    )
+    begin.add_argument("--window-days", type=int, metavar="N", help="or: how many days the window has")
     what.add_argument(
         "--until", type=date.fromisoformat, metavar="DAY", help="last UTC day of the window (default: today)"
     )
     what.add_argument(
-        "--window-days", type=int, metavar="N", help="days in the window (default: all that the lake holds)"
+        "--full", action="store_true", help="read the window's events and make its sums again, whatever is stored"
     )
     how = parser.add_argument_group("how")
     how.add_argument(
@@ -91,10 +100,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(recipe.json())
             return 0
         settings = load(arguments.settings)
+        until = arguments.until or datetime.now(UTC).date()
         options = Options(
             shop=arguments.shop or settings.shops[0],
-            until=arguments.until or datetime.now(UTC).date(),
-            window_days=arguments.window_days,
+            until=until,
+            since=_first_day(arguments, until),
+            full=arguments.full,
             holdout_days=arguments.holdout_days if arguments.evaluate else 0,
             cases=arguments.cases,
             publish=arguments.publish,
@@ -114,6 +125,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail("a store failed", exc, 5)
     print("TRAINED " + json.dumps(summary), flush=True)
     return 0
+
+
+def _first_day(arguments: argparse.Namespace, until: date) -> date | None:
+    """The window's first day; None is the lake's first.
+
+    Raises:
+        TrainingError: the window would be empty.
+    """
+    days = arguments.window_days
+    first: date | None = arguments.since if days is None else until - timedelta(days=days - 1)
+    if first is not None and first > until:
+        message = (
+            f"the window would begin on {first} and end on {until}; expected at least one day: see --since, --until"
+        )
+        raise TrainingError(message)
+    return first
 
 
 def _fail(what: str, exc: Exception, status: int) -> int:

@@ -1,0 +1,97 @@
+"""A shop that never was: seeded events with Zipf items, groups of items that go together, visits and people."""
+
+import gzip
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+
+import numpy as np
+import numpy.typing as npt
+
+from contracts.lake import day_prefix
+
+__all__ = ["Shop", "lake_objects"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shop:
+    """``events_a_day`` on average, in visits of a geometric length; equal shops make equal events.
+
+    An item's share falls as ``rank^-exponent``; a share ``focus`` of a visit's events stays within one group of
+    ``group`` items, so that there is something to learn. One event in a hundred is a purchase; ``late`` is the share of
+    events that arrive a day after they occurred.
+    """
+
+    seed: int = 1
+    items: int = 10_000
+    people: int = 5_000
+    events_a_day: int = 3_000
+    visit: float = 6.0
+    exponent: float = 1.0
+    focus: float = 0.7
+    group: int = 50
+    late: float = 0.002
+    first: date = date(2025, 1, 1)
+
+    def day(self, number: int) -> list[tuple[int, bytes]]:
+        """The records of a day after ``first``: how many days later each arrives, and its line.
+
+        >>> lines = Shop(events_a_day=100).day(3)
+        >>> lines == Shop(events_a_day=100).day(3), 50 < len(lines) < 200
+        (True, True)
+        """
+        rng = np.random.default_rng((self.seed, number))
+        lengths = rng.geometric(1 / self.visit, max(1, round(self.events_a_day / self.visit)))
+        visit = np.repeat(np.arange(len(lengths)), lengths)
+        place = np.arange(len(visit)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        item = self._items(rng, len(visit), len(lengths), visit)
+        person = rng.zipf(1.3, len(lengths)) % self.people
+        second = rng.integers(0, 85_000, len(lengths))[visit] + 20 * place
+        bought, late = rng.random(len(visit)) < 0.01, rng.random(len(visit)) < self.late
+        midnight = datetime.combine(self.first, datetime.min.time(), UTC) + timedelta(days=number)
+        lines = []
+        for at in range(len(visit)):
+            occurred = midnight + timedelta(seconds=int(second[at]))
+            received = occurred + (timedelta(days=1) if late[at] else timedelta(milliseconds=150))
+            line = (
+                f'{{"event_id":"{number:05}-{at:07}-{self.seed}","event_type":"{"purchase" if bought[at] else "view"}",'
+                f'"user_id":"u{person[visit[at]]}","session_id":"s{number}-{visit[at]}","item_id":"item-{item[at]:07}",'
+                f'"occurred_at":"{_time(occurred)}","received_at":"{_time(received)}"}}'
+            )
+            lines.append(((received.date() - midnight.date()).days, line.encode()))
+        return lines
+
+    def _items(
+        self, rng: np.random.Generator, count: int, visits: int, visit: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.int64]:
+        """A group a visit by the share of its best item, then items of it, or of the whole catalogue."""
+        share = np.arange(1, self.items + 1, dtype=float) ** -self.exponent
+        whole = np.cumsum(share / share.sum())
+        groups = -(-self.items // self.group)
+        chosen = np.searchsorted(whole, rng.random(visits)) % groups
+        inner = np.arange(1, self.group + 1, dtype=float) ** -self.exponent
+        member = np.searchsorted(np.cumsum(inner / inner.sum()), rng.random(count))
+        inside = np.minimum(chosen[visit] + groups * member, self.items - 1)
+        anywhere = np.minimum(np.searchsorted(whole, rng.random(count)), self.items - 1)
+        picked: npt.NDArray[np.int64] = np.where(rng.random(count) < self.focus, inside, anywhere)
+        return picked
+
+
+def lake_objects(shop: Shop, first: int, last: int) -> Iterator[tuple[str, bytes]]:
+    """The lake of the days ``first`` to ``last`` (included) as Firehose would write it: one object an arrival day.
+
+    Events of ``last`` that would arrive a day later are left out, so that days can be added to the lake one by one:
+    what arrives on a day depends on that day and the one before alone.
+    """
+    before = shop.day(first - 1) if first else []
+    for number in range(first, last + 1):
+        today = shop.day(number)
+        lines = [line for shift, line in before if shift == 1] + [line for shift, line in today if shift == 0]
+        arrival = shop.first + timedelta(days=number)
+        name = f"{day_prefix(arrival)}behaviour-1-{arrival}-00-00-00-synthetic.gz"
+        yield name, gzip.compress(b"".join(line + b"\n" for line in lines), 1, mtime=0)
+        before = today
+
+
+def _time(at: datetime) -> str:
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
