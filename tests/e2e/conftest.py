@@ -43,6 +43,7 @@ class Hold:
     matches: Callable[[Request], bool]
     nth: int = 1
     answered: bool = False
+    caught: list[Request] = field(default_factory=list)
     seen: int = 0
     waiting: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -55,15 +56,17 @@ class Hold:
             return False
         with self.lock:
             self.seen += 1
+            if self.seen >= self.nth:
+                self.caught.append(request)
             return self.seen >= self.nth
 
     def wait(self) -> bool:
         """Wait until the test goes on; whether the request goes on too."""
         self.waiting.release()
-        assert self.done.wait(120)
+        assert self.done.wait(300)
         return self.forward
 
-    def reached(self, seconds: float = 60) -> bool:
+    def reached(self, seconds: float = 120) -> bool:
         """Wait for a request to come here; false after ``seconds``."""
         return self.waiting.acquire(timeout=seconds)
 

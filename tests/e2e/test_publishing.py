@@ -13,6 +13,7 @@ from batch.models import main
 from contracts.lake import model_prefix
 from contracts.lists import decode_list
 from contracts.snapshot import Snapshot
+from local.health import wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -102,7 +103,7 @@ def test_killed_at_a_point_what_is_live_is_whole_and_a_rerun_finishes(
         assert_whole(place, shop, version, tmp_path / version)
 
     rerun = start(shop, "v3")
-    assert rerun.wait(60) == 0, rerun.communicate()
+    assert rerun.wait(120) == 0, rerun.communicate()
     assert place.pointers(shop) == ["v3", "v3", "v3"]
     for version in {*live, "v3"}:
         assert_whole(place, shop, version, tmp_path / f"{version}-after")
@@ -113,10 +114,14 @@ def test_of_two_runs_at_once_one_publishes_and_the_other_is_told(
 ) -> None:
     with place.proxy.holding(hold(current)) as held:
         runs = {version: start(shop, version) for version in ("v2", "v3")}
-        assert held.reached()
-        assert held.reached()
+        names = [f'"S": "{version}"'.encode() for version in runs]
+
+        def both() -> bool:
+            return all(any(name in request.body for request in held.caught) for name in names)
+
+        wait_until(both, "both runs before their switch", seconds=120)
         held.end(forward=True)
-        codes = {version: process.wait(60) for version, process in runs.items()}
+        codes = {version: process.wait(120) for version, process in runs.items()}
     assert sorted(codes.values()) == [0, 1]
     (winner,) = (version for version, code in codes.items() if code == 0)
     (loser,) = set(codes) - {winner}
@@ -158,6 +163,6 @@ def test_a_rollback_while_a_run_publishes_is_not_undone_by_it(
         assert held.reached()
         models("activate", "--previous")
         held.end(forward=True)
-        assert process.wait(60) == 1
+        assert process.wait(120) == 1
     assert "expected v2 to be live, found v1" in process.communicate()[1]
     assert place.pointers(shop) == ["v1", "v1", "v1"]

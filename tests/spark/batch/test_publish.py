@@ -26,6 +26,7 @@ from batch.publish import (
 from contracts.errors import PublishConflict, SnapshotError, StoreError
 from contracts.keys import pointer_key, popular_key
 from contracts.lake import model_prefix, pointer_path
+from contracts.lists import encode_value
 from contracts.settings import Settings
 from contracts.snapshot import Manifest, ModelSettings, write_snapshot
 from local import valkey
@@ -33,6 +34,7 @@ from local.emulator_process import running_emulator
 from stores.aws import client
 from stores.objects import Objects
 from stores.pace import Pace
+from stores.tables import write_units
 
 SHOP = "default"
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
@@ -306,3 +308,13 @@ def test_the_registry_row_of_a_long_history_fits_a_row_of_dynamodb(stores: Store
     entry = registry_entry(long)
     assert len(entry) < 2000
     assert msgspec.json.decode(entry, type=Manifest).metrics == long.metrics
+
+
+def test_a_list_of_a_hundred_items_costs_three_write_units() -> None:
+    writer = ListWriter(SHOP, "20260501T030000Z-1a2b3c", 1_777_600_000_000, 600)
+    scores = np.random.default_rng(1).random(100).astype(np.float32)
+    entry = Entry("person", "u.123456", [str(1_000_000 + n) for n in range(100)], sorted(scores.tolist(), reverse=True))
+    value = writer.value(entry)
+    assert value.scores == pytest.approx(entry.scores, rel=1e-5)
+    assert value.scores == sorted(value.scores, reverse=True)
+    assert write_units((writer.keys(entry)[0], encode_value(value), 1_777_600_000)) == 3
