@@ -82,15 +82,24 @@ def activate(
     """
     before = mend_mirrors(stores, shop)
     manifest = read_manifest(stores.objects, shop, version)
-    stores.objects.download_folder(model_prefix(shop, version), ["manifest.json", *manifest.files], scratch)
-    snapshot = Snapshot.open(scratch, verify=True)
-    if (snapshot.manifest.shop_id, snapshot.version) != (shop, version):
-        message = f"the folder of {version} holds {snapshot.version} of shop {snapshot.manifest.shop_id!r}; delete it"
-        raise SnapshotError(message)
+    snapshot = _download(stores.objects, shop, version, manifest, scratch)
     say(f"snapshot: {len(manifest.files)} files as the manifest says, {len(snapshot.items):,} items")
     restored = _check_lists(stores, settings, snapshot, now, without_lists, say)
     stores.tables.register(shop, version, registry_entry(manifest))
     return Activation(before, make_live(stores, shop, version, before.version if before else None, now), restored)
+
+
+def _download(objects: Objects, shop: str, version: str, manifest: Manifest, scratch: Path) -> Snapshot:
+    try:
+        objects.download_folder(model_prefix(shop, version), ["manifest.json", *manifest.files], scratch)
+    except NotFound as exc:
+        message = f"the snapshot of {version} is not complete: {exc}; choose another version"
+        raise SnapshotError(message) from exc
+    snapshot = Snapshot.open(scratch, verify=True)
+    if (snapshot.manifest.shop_id, snapshot.version) != (shop, version):
+        message = f"the folder of {version} holds {snapshot.version} of shop {snapshot.manifest.shop_id!r}; delete it"
+        raise SnapshotError(message)
+    return snapshot
 
 
 def _check_lists(

@@ -120,6 +120,9 @@ def test_a_damaged_snapshot_is_not_made_live(
     place.stores.objects.put(path, place.stores.objects.get(path)[:-1])
     assert command(place, shop, "activate", "v1") == 3
     assert re.search(rf"refused, the live model stays: .*{name} does not match", capsys.readouterr().err)
+    place.stores.objects.delete(path)
+    assert command(place, shop, "activate", "v1") == 3
+    assert re.search(rf"the snapshot of v1 is not complete: .*{name}", capsys.readouterr().err)
     assert place.pointers(shop) == ["v2"] * 3
 
 
