@@ -179,14 +179,18 @@ def _reason_of(message: str) -> str:
     return "bad_field"
 
 
+_IDS: Final = ("event_id", "user_id", "anonymous_id", "session_id", "item_id", "request_id", "variant")
+
+
 def _check_ids(event: Event) -> None:
     if not is_shop(event.shop_id):
         raise InvalidEvent(reason="bad_id", detail=f"shop_id is {event.shop_id[:80]!r}; {REASONS['bad_id']}")
-    for name in ("event_id", "user_id", "anonymous_id", "session_id", "item_id", "request_id", "variant"):
-        value = getattr(event, name)
+    e = event  # every record of every engine comes by here: plain attributes cost a third of getattr by name
+    ids = (e.event_id, e.user_id, e.anonymous_id, e.session_id, e.item_id, e.request_id, e.variant)
+    for at, value in enumerate(ids):
         if value is not None and not is_id(value):
             raise InvalidEvent(
-                reason="bad_id", detail=f"{name} is {value[:40]!r}; expected 1 to 128 printable characters"
+                reason="bad_id", detail=f"{_IDS[at]} is {value[:40]!r}; expected 1 to 128 printable characters"
             )
     if event.event_type == "identify":
         if event.user_id is None or event.anonymous_id is None:

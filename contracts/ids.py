@@ -1,6 +1,7 @@
 """Identifiers: opaque strings of 1 to 128 printable characters; shop ids are narrower because they begin every path."""
 
 import re
+from functools import lru_cache
 from typing import Final
 
 from contracts.errors import InvalidId
@@ -9,6 +10,7 @@ __all__ = ["DEFAULT_SHOP", "MAX_ID_LENGTH", "check_id", "check_shop", "is_id", "
 
 DEFAULT_SHOP: Final = "default"
 MAX_ID_LENGTH: Final = 128
+_SHOP_LENGTH: Final = 64
 _SHOP = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
@@ -27,6 +29,11 @@ def is_shop(value: str) -> bool:
     >>> is_shop("default"), is_shop("My Shop"), is_shop("a:b")
     (True, False, False)
     """
+    return len(value) <= _SHOP_LENGTH and _has_shop_form(value)
+
+
+@lru_cache(maxsize=1024)  # asked for every event, and a deployment has few shops
+def _has_shop_form(value: str) -> bool:
     return _SHOP.fullmatch(value) is not None
 
 
