@@ -48,7 +48,8 @@ MANIFEST: Final = "manifest.json"
 _TOGETHER: Final = 250
 _SAMPLED: Final = 16
 _MIRRORINGS: Final = 5
-_LONG_PARTS: Final = frozenset({"days", "evaluation", "search", "ranker", "files"})
+_LONG_PARTS: Final = frozenset({"days", "evaluation", "search", "ranker"})
+_REGISTRY_BYTES: Final = 300_000
 
 
 class Entry(NamedTuple):
@@ -208,9 +209,12 @@ def make_live(stores: Stores, shop: str, version: str, expected: str | None, now
 
 
 def registry_entry(manifest: Manifest) -> bytes:
-    """The manifest without its long parts, which S3 has: a row of DynamoDB holds at most 400 KB."""
-    whole = msgspec.to_builtins(manifest)
-    return msgspec.json.encode({name: value for name, value in whole.items() if name not in _LONG_PARTS})
+    """The manifest; without its long parts, which S3 has, where a row of DynamoDB (400 KB at most) cannot hold them."""
+    whole = msgspec.json.encode(manifest)
+    if len(whole) <= _REGISTRY_BYTES:
+        return whole
+    plain = msgspec.to_builtins(manifest)
+    return msgspec.json.encode({name: value for name, value in plain.items() if name not in _LONG_PARTS})
 
 
 def mirror(stores: Stores, shop: str) -> Pointer | None:

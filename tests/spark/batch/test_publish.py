@@ -305,6 +305,7 @@ def test_the_registry_row_of_a_long_history_fits_a_row_of_dynamodb(stores: Store
     days = {f"2020-{n:05d}": "shop=default/moments/day=2020-01-01/" + "f" * 64 for n in range(4000)}
     long = msgspec.structs.replace(manifest("v1", None), days=days, metrics={"live": {"HR@20": 0.3}})
     assert len(msgspec.json.encode(long)) > 400_000
+    assert msgspec.json.decode(registry_entry(manifest("v1", None)), type=Manifest) == manifest("v1", None)
     entry = registry_entry(long)
     assert len(entry) < 2000
     assert msgspec.json.decode(entry, type=Manifest).metrics == long.metrics
