@@ -29,7 +29,7 @@ from local.eventlog_days import DAY_MS, DaySpill
 from local.eventlog_findings import Findings, Watch, findings_lines
 from local.eventlog_items import Catalogue, read_items
 from local.eventlog_live import LogLine, find_cut, read_live
-from local.eventlog_map import read_given
+from local.eventlog_map import FIELDS, read_given
 from local.eventlog_read import LogFile, open_log
 from local.eventlog_rejects import Rejects
 from local.eventlog_rows import LogMapping, clean, settle, texts
@@ -251,14 +251,19 @@ def own_log(path: str, *, mapping: str | None = None, items: str | None = None, 
 
 def add_arguments(parser: argparse.ArgumentParser, *, needed: bool) -> None:
     """The three arguments that name an own log, as every command takes them."""
-    group = parser.add_argument_group("your own event log")
+    group = parser.add_argument_group(
+        "your own event log",
+        f"Fields of a mapping: {', '.join(FIELDS)} (FIELD=- leaves one out); time=COLUMN:FORMAT, where FORMAT is iso, "
+        "s, ms, us, ns or a strptime pattern; types.WORD=TYPE, or =ignore. Options: type (of all rows), "
+        "columns (names for a file without a header), decimal, delimiter, encoding, currency_code.",
+    )
     name = ("events",) if needed else ("--events",)
     group.add_argument(*name, metavar="FILE", help="CSV, TSV, JSON lines (each also .gz) or Parquet")
     group.add_argument(
         "--map",
         metavar="MAPPING",
-        help="what is not found by itself: user_id=COLUMN,time=COLUMN:ms,types.WORD=view,type=purchase; or a TOML file "
-        "with [columns], [types] and [options]",
+        help="what is not found by itself, as in user_id=customer,time=when:ms,types.seen=view; or a TOML file with "
+        "[columns], [types] and [options]",
     )
     group.add_argument("--items", metavar="FILE", help="titles, categories, prices and images by item")
 

@@ -148,7 +148,8 @@ def _warnings(found: Findings, span: int) -> Sequence[str]:
         share = found.busiest / found.events
         lines.append(f"look: one person has {found.busiest:,} events ({share:.0%} of all); a bot, or a default id?")
     if missing := span - len(found.days):
-        lines.append(f"look: {missing:,} days between the first and the last have no event")
+        days = "1 day of these has" if missing == 1 else f"{missing:,} days of these have"
+        lines.append(f"look: {days} no event")
     usual = float(np.median(list(found.days.values())))
     inner = list(found.days.items())[1:-1]
     quiet = [f"{day} ({number:,})" for day, number in inner if number < _QUIET * usual]

@@ -50,7 +50,7 @@ _NAMES: Final = {
     "quantity": "quantity qty menge anzahl",
     "currency": "currency currencycode waehrung",
     "event_id": "eventid eventuuid uuid",
-    "title": "title itemname productname name itemtitle producttitle productdescription description titel",
+    "title": "title itemname productname name itemtitle producttitle productdescription description titel producttype",
     "category": "category categorycode categoryname productcategory itemcategory categoryid department kategorie",
     "image": "image imageurl picture",
 }

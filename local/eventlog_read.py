@@ -51,13 +51,15 @@ class Chunk:
 class LogFile:
     """An opened log: its columns, and its rows through :meth:`chunks` (which may be called again).
 
-    ``times`` holds the unit of columns that the file itself declares as times; ``notes`` what was assumed in reading.
+    ``times`` holds the unit of columns that the file itself declares as times, ``naive`` those of them without a zone;
+    ``notes`` what was assumed in reading.
     """
 
     path: Path
     columns: list[str]
     given: Given
     times: dict[str, str] = field(default_factory=dict)
+    naive: frozenset[str] = frozenset()
     notes: list[str] = field(default_factory=list)
     delimiter: str = ","
 
@@ -141,7 +143,7 @@ def _open_csv(path: Path, given: Given) -> LogFile:
         message = f"{path} has more than one column {', '.join(twice)}; expected different names"
         raise SettingsError(message)
     notes = [f"columns are separated by {_DELIMITERS.get(delimiter, repr(delimiter))}"] if delimiter != "," else []
-    return LogFile(path, columns, given, {}, notes, delimiter)
+    return LogFile(path, columns, given, notes=notes, delimiter=delimiter)
 
 
 def _delimiter(head: str) -> str:
@@ -298,13 +300,13 @@ def _json_chunk(columns: Sequence[str], rows: list[dict[str, Any]], lines: list[
 
 def _open_parquet(path: Path, given: Given) -> LogFile:
     schema = pq.read_schema(path)
-    times, notes = {}, []
+    times, naive = {}, set()
     for column in schema:
         if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
             times[column.name] = "ms"
             if getattr(column.type, "tz", None) is None:
-                notes.append(f"column {column.name} has no time zone: read as UTC")
-    return LogFile(path, list(schema.names), given, times, notes)
+                naive.add(column.name)
+    return LogFile(path, list(schema.names), given, times, frozenset(naive))
 
 
 def _parquet_chunks(path: Path) -> Iterator[Chunk]:

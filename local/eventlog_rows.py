@@ -97,7 +97,7 @@ def settle(log: LogFile, sample: Chunk) -> LogMapping:
     if given.time_format:
         form = time_format(given.time_format, moments)
     elif columns["time"] in log.times:
-        form = TimeFormat(log.times[columns["time"]])
+        form = TimeFormat(log.times[columns["time"]], zone_given=columns["time"] not in log.naive, declared=True)
     else:
         form = detect_time(moments, columns["time"])
     orders = any(name in columns for name in _ORDERED)
@@ -212,7 +212,8 @@ def clean(chunk: Chunk, mapping: LogMapping, now_ms: int, words: Counter[str]) -
     for name in DESCRIBING:
         frame[name] = np.array(named[name], object)
     ignored = faults.good & (kinds == IGNORE)
-    return frame[faults.good & ~ignored], faults.bad() + chunk.bad, int(ignored.sum())
+    bad = sorted(faults.bad() + chunk.bad, key=lambda row: row.line)
+    return frame[faults.good & ~ignored], bad, int(ignored.sum())
 
 
 def _expected(mapping: LogMapping) -> str:
@@ -268,8 +269,8 @@ def _amount(name: str, column: Mapping[str, Sequence[Any]], decimal: str, faults
     faults.note(wrong, "bad_field", lambda at: f"{name} is {values[at]!r}; expected a number")
     least, most = (1e-9, _MOST[name]) if name == "quantity" else (0.0, _MOST[name])
     outside = (read < least) | (read > most)
-    why = "a return or nothing sold is no event" if name == "quantity" else "expected 0 or more"
-    faults.note(outside, "bad_field", lambda at: f"{name} is {values[at]!r}; {why}, and {most:,.0f} is the most")
+    expected = f"1 to {most:,.0f} (a return is no event)" if name == "quantity" else f"0 to {most:,.0f}"
+    faults.note(outside, "bad_field", lambda at: f"{name} is {values[at]!r}; expected {expected}")
     return read
 
 

@@ -41,6 +41,8 @@ class TimeFormat:
 
     kind: str
     zone_given: bool = True
+    declared: bool = False
+    """The file itself says that the column is a time (Parquet)."""
 
     def describe(self) -> str:
         """In words, for the console.
@@ -49,6 +51,8 @@ class TimeFormat:
         ('epoch milliseconds', "pattern '%d.%m.%Y', no zone given: read as UTC")
         """
         names = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
+        if self.declared:
+            return "a time as the file says" + ("" if self.zone_given else ", no zone given: read as UTC")
         if self.kind in names:
             return f"epoch {names[self.kind]}"
         what = "ISO 8601" if self.kind == "iso" else f"pattern {self.kind!r}"

@@ -209,7 +209,7 @@ def test_parquet_columns_keep_their_types(tmp_path: Path) -> None:
     assert short(written(folder)) == [("click", "u.1", "s", "10"), ("click", "a.v", "v", "12")]
     assert written(folder)[0].occurred_ms == 1769903940123
     assert rejected(folder) == [(2, "bad_time")]
-    assert "column when has no time zone: read as UTC" in findings(folder).notes
+    assert "time = when: a time as the file says, no zone given: read as UTC" in findings(folder).notes
 
 
 def test_a_missing_column_is_named_with_those_found_and_a_guess(tmp_path: Path) -> None:
