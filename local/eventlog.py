@@ -83,7 +83,7 @@ class OwnLog:
         else:
             fresh = folder.with_name(f"{folder.name}.{uuid.uuid4().hex[:8]}.part")
             try:
-                _Preparation(self, log, now, fresh, folder, say).run()
+                _Preparation(self, log, now, fresh, say).run()
                 shutil.rmtree(folder, ignore_errors=True)
                 fresh.rename(folder)
             finally:
@@ -128,10 +128,10 @@ def _prune(cache: Path) -> None:
 
 
 class _Preparation:
-    """One reading of a log into a folder; ``later`` is where the folder will be found, for what is said."""
+    """One reading of a log into a folder."""
 
-    def __init__(self, own: OwnLog, log: LogFile, now: datetime, folder: Path, later: Path, say: Say) -> None:
-        self._own, self._log, self._now, self._folder, self._later, self._say = own, log, now, folder, later, say
+    def __init__(self, own: OwnLog, log: LogFile, now: datetime, folder: Path, say: Say) -> None:
+        self._own, self._log, self._now, self._folder, self._say = own, log, now, folder, say
         self._spill = DaySpill(folder / "spill")
         self._catalogue = Catalogue()
         self._words: Counter[str] = Counter()

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -41,7 +41,7 @@ class TimeFormat:
 
     kind: str
     zone_given: bool = True
-    declared: bool = False
+    declared: bool = field(default=False, repr=False)
     """The file itself says that the column is a time (Parquet)."""
 
     def describe(self) -> str:
