@@ -3,6 +3,7 @@
 import csv
 import gzip
 import re
+import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -64,11 +65,20 @@ class LogFile:
     delimiter: str = ","
 
     def chunks(self) -> Iterator[Chunk]:
-        """All rows, at most :data:`CHUNK_ROWS` at a time."""
-        kind = _kind(self.path)
-        if kind == ".parquet":
-            return _parquet_chunks(self.path)
-        return _json_chunks(self) if kind in (".jsonl", ".ndjson") else _csv_chunks(self)
+        """All rows, at most :data:`CHUNK_ROWS` at a time.
+
+        Raises:
+            SettingsError: the file is damaged further down.
+        """
+        kind, last = _kind(self.path), 0
+        make = {".parquet": _parquet_chunks, ".jsonl": _json_chunks, ".ndjson": _json_chunks}.get(kind, _csv_chunks)
+        try:
+            for chunk in make(self):
+                yield chunk
+                last = int(chunk.lines[-1]) if len(chunk.lines) else last
+        except (OSError, EOFError, zlib.error, UnicodeError, pa.ArrowException) as exc:
+            message = f"{self.path} cannot be read to its end (the last good piece ends at line {last:,}): {exc}"
+            raise SettingsError(message) from exc
 
 
 def open_log(path: Path, given: Given) -> LogFile:
@@ -309,9 +319,9 @@ def _open_parquet(path: Path, given: Given) -> LogFile:
     return LogFile(path, list(schema.names), given, times, frozenset(naive))
 
 
-def _parquet_chunks(path: Path) -> Iterator[Chunk]:
+def _parquet_chunks(log: LogFile) -> Iterator[Chunk]:
     seen = 0
-    with pq.ParquetFile(path) as file:
+    with pq.ParquetFile(log.path) as file:
         for batch in file.iter_batches(CHUNK_ROWS):
             lines = np.arange(seen + 1, seen + len(batch) + 1)
             seen += len(batch)

@@ -271,6 +271,14 @@ def test_no_such_file_and_no_such_kind_are_told(tmp_path: Path) -> None:
         prepare(text_file(tmp_path, "x", name="log.xlsx"))
 
 
+def test_a_file_that_is_cut_off_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv.gz"
+    whole = gzip.compress("\n".join(["user,item,time", *(f"u{n},{n * n},2026-01-01" for n in range(5000))]).encode())
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(SettingsError, match="cannot be read to its end"):
+        prepare(path)
+
+
 def test_rows_told_twice_count_once_and_filling_twice_writes_the_same_bytes(tmp_path: Path) -> None:
     lines = ["user,item,time", "u,1,2026-01-01T10:00:00Z", "u,2,2026-01-01T10:00:00Z", "u,1,2026-01-01T10:00:00Z"]
     first = prepare(text_file(tmp_path, *lines))
