@@ -49,14 +49,6 @@ class Block:
     last: int
 
 
-@dataclass(frozen=True, slots=True)
-class Made:
-    """What a task says of the part it summed: which arrays there are, and whether its roll-up was made."""
-
-    matrices: tuple[str, ...]
-    kept: bool
-
-
 def merge_parts(
     run: Runner,
     exchange: Exchange,
@@ -77,10 +69,11 @@ def merge_parts(
     Parts that the exchange holds from an earlier merge of this run are not summed again.
     """
     reference = newest or max(part.days[-1][0] for part in parts)
+    run(_keeper(exchange), [month for part in parts if not part.stored for month in part.months if not month.stored])
     made = run(_summer(exchange), parts)
     factors = [day_weight(part.reference, reference, part.half_life_d) for part in parts]
     items, counts, sizes = _index(exchange, parts, factors, name, min_units)
-    matrices = tuple(m for m in _MATRICES if any(m in one.matrices for one in made))
+    matrices = tuple(what for what in _MATRICES if any(what in found for found in made))
     blocks = [Block(f"{name}-{at}", *rows) for at, rows in enumerate(_cut(sizes))]
     keys = [part.key for part in parts]
     lengths = run(_adder(exchange, keys, factors, matrices, len(items), name), blocks)
@@ -114,14 +107,23 @@ def _mapped(file: Path) -> npt.NDArray[Any]:
         return np.load(file)  # type: ignore[no-any-return]
 
 
-def _summer(exchange: Exchange) -> Callable[[Part], Made]:
-    """What a task does with a part: sum its days, or read their roll-up, and leave both triangles in the exchange."""
+def _keeper(exchange: Exchange) -> Callable[[Part], None]:
+    """What a task does with a month that is not stored: sum it and store it."""
 
-    def work(part: Part) -> Made:
+    def work(month: Part) -> None:
+        _read(month, Objects.from_settings(exchange.settings))
+
+    return work
+
+
+def _summer(exchange: Exchange) -> Callable[[Part], tuple[str, ...]]:
+    """What a task does with a part: sum it, and leave both triangles in the exchange; returns which matrices it has."""
+
+    def work(part: Part) -> tuple[str, ...]:
         done = f"{part.key}-done"
         if exchange.has(done):
-            return Made(tuple(unpacked(exchange.get(done, np.uint8)).to_pylist()), False)
-        total, kept = _read(part, Objects.from_settings(exchange.settings))
+            return tuple(unpacked(exchange.get(done, np.uint8)).to_pylist())
+        total = _read(part, Objects.from_settings(exchange.settings))
         full = spread(total)
         arrays: dict[str, npt.NDArray[Any]] = {"indptr": full.indptr, "cols": full.cols, "gram": full.gram}
         arrays |= {} if full.cross is full.gram else {"cross": full.cross}
@@ -133,25 +135,31 @@ def _summer(exchange: Exchange) -> Callable[[Part], Made]:
         exchange.put(f"{part.key}-items", packed(total.items))
         matrices = tuple(what for what in _MATRICES if what in arrays)
         exchange.put(done, packed(list(matrices)))
-        return Made(matrices, kept)
+        return matrices
 
     return work
 
 
-def _read(part: Part, objects: Objects) -> tuple[Moments, bool]:
-    """The sum of a part, and whether a roll-up of it was written."""
-    if part.path is not None and part.stored:
-        try:
-            return decode_rollup(objects.get(part.path)), False
-        except (NotFound, TrainingError) as exc:
+def _read(part: Part, objects: Objects) -> Moments:
+    """The sum of a part: as it is stored, else of its months or its days, and stored if it is to be kept."""
+    if part.path is not None:
+        try:  # a month was perhaps made a moment ago, so it is tried whatever the plan said
+            if part.stored or part.months == ():
+                return decode_rollup(objects.get(part.path))
+        except NotFound:
+            pass
+        except TrainingError as exc:
             print(f"train: {part.path} is made again: {exc}", flush=True)
-    weights = [day_weight(day, part.reference, part.half_life_d) for day, _ in part.days]
-    days = (decode_moments(objects.get(path)) for _, path in part.days)
-    total = add_moments(zip(days, weights, strict=True))
-    if part.path is None:
-        return total, False
-    objects.put(part.path, encode_rollup(total, part))
-    return total, True
+    if part.months:
+        weights = [day_weight(month.reference, part.reference, part.half_life_d) for month in part.months]
+        total = add_moments(zip((_read(month, objects) for month in part.months), weights, strict=True))
+    else:
+        weights = [day_weight(day, part.reference, part.half_life_d) for day, _ in part.days]
+        days = (decode_moments(objects.get(path)) for _, path in part.days)
+        total = add_moments(zip(days, weights, strict=True))
+    if part.path is not None:
+        objects.put(part.path, encode_rollup(total, part))
+    return total
 
 
 def _index(

@@ -1,4 +1,4 @@
-"""Sums of days that are kept: a closed month is read as one object, and decays with one factor.
+"""Sums of days that are kept: all closed months are read as one object, and decay with one factor.
 
 With a half life of h days the total of a window whose newest day is ``ref`` is
 
@@ -10,7 +10,9 @@ and a month stores its part of that sum relative to its own last calendar day, `
 ``shop=<id>/moments/month=YYYY-MM/<key>.parquet`` has the item and matrix columns of a day partition
 (:mod:`batch.partition`) and ``seen``, the units with an item as they happened, which is never weighted. ``<key>`` is a
 digest of the half life and of the paths of the days in it, and these name all they were made from: a month is made
-again exactly when one of its days is.
+again exactly when one of its days is. ``moments/base/<key>.parquet`` is the sum of the closed months in the same form,
+relative to the end of the last one: a daily run adds a few weeks of days to it. When a month closes, or one of its days
+changes, the base is added up again from the months.
 """
 
 import calendar
@@ -25,7 +27,7 @@ import msgspec
 
 from batch.moments import Moments
 from batch.partition import moment_columns, moments_from, read_row, write_row
-from contracts.lake import rollup_path
+from contracts.lake import base_path, rollup_path
 
 __all__ = ["Part", "day_weight", "decode_rollup", "encode_rollup", "plan_parts"]
 
@@ -42,7 +44,8 @@ _DAYS_TOGETHER: Final = 10
 class Part:
     """Days that one task sums, with weights relative to ``reference``; equal sums have equal ``key``.
 
-    ``path`` is the roll-up that keeps the sum (None: it is not kept); ``stored`` says whether it is there already.
+    ``path`` is the roll-up that keeps the sum (None: it is not kept); ``stored`` says whether it is there already;
+    ``months`` are the roll-ups that it can be added up from, instead of from its days.
     """
 
     key: str
@@ -51,6 +54,7 @@ class Part:
     half_life_d: float = 0.0
     path: str | None = None
     stored: bool = False
+    months: "tuple[Part, ...]" = ()
 
 
 def day_weight(day: date, reference: date, half_life_d: float) -> float:
@@ -63,34 +67,46 @@ def day_weight(day: date, reference: date, half_life_d: float) -> float:
 
 
 def plan_parts(
-    shop: str, wanted: Mapping[date, str], first: date | None, half_life_d: float, stored: Collection[str]
+    shop: str,
+    wanted: Mapping[date, str],
+    first: date | None,
+    half_life_d: float,
+    stored: Collection[str],
+    newest: date | None = None,
 ) -> list[Part]:
-    """Cut the days of a window into closed months and the days outside of them.
+    """Cut the days of a window into its closed months, summed up in one part, and the days outside of them.
 
     Args:
         wanted: the path of each day's partition.
         first: where the window was cut at its beginning, because then its first month may not be whole.
         stored: the paths of the roll-ups that exist.
+        newest: the day that decides which months are closed (default: the newest one wanted).
 
-    >>> days = {date(2026, 1, 30) + timedelta(days=n): f"d{n}" for n in range(20)}
-    >>> [(len(part.days), part.path is not None) for part in plan_parts("default", days, None, 0.0, ())]
-    [(2, True), (10, False), (8, False)]
+    >>> days = {date(2026, 1, 30) + timedelta(days=n): f"d{n}" for n in range(60)}
+    >>> parts = plan_parts("default", days, None, 0.0, ())
+    >>> [len(part.days) for part in parts], [len(month.days) for month in parts[0].months]
+    ([30, 10, 10, 10], [2, 28])
     """
-    parts: list[Part] = []
-    newest = max(wanted)
+    newest = newest or max(wanted)
+    months: list[Part] = []
+    others: list[tuple[date, str]] = []
     for month, group in groupby(sorted(wanted.items()), lambda day: day[0].replace(day=1)):
-        days = tuple(group)
-        end = _end(month)
+        days, end = tuple(group), _end(month)
         cut = first is not None and month < first <= end
-        if not cut and newest - end >= timedelta(days=_OPEN_DAYS):
-            key = _digest(half_life_d, days, end)
-            path = rollup_path(shop, month, key)
-            parts.append(Part(key, days, end, half_life_d, path, path in stored))
+        if cut or newest - end < timedelta(days=_OPEN_DAYS):
+            others += days
             continue
-        for run in (days[at : at + _DAYS_TOGETHER] for at in range(0, len(days), _DAYS_TOGETHER)):
-            reference = run[-1][0]
-            parts.append(Part(_digest(half_life_d, run, reference), run, reference, half_life_d))
-    return parts
+        key = _digest(half_life_d, days, end)
+        path = rollup_path(shop, month, key)
+        months.append(Part(key, days, end, half_life_d, path, path in stored))
+    runs = [tuple(others[at : at + _DAYS_TOGETHER]) for at in range(0, len(others), _DAYS_TOGETHER)]
+    parts = [Part(_digest(half_life_d, run, run[-1][0]), run, run[-1][0], half_life_d) for run in runs]
+    if len(months) < 2:
+        return months + parts
+    days, end = tuple(day for month in months for day in month.days), months[-1].reference
+    key = _digest(half_life_d, days, end)
+    path = base_path(shop, key)
+    return [Part(key, days, end, half_life_d, path, path in stored, tuple(months)), *parts]
 
 
 def _end(month: date) -> date:

@@ -16,9 +16,9 @@ from batch.moments import Totals
 from batch.partition import Input
 from batch.plan import Plan, Window, foresee, make_plan, run_length, unread
 from batch.recipe import MomentRecipe
-from batch.rollup import plan_parts
+from batch.rollup import Part, plan_parts
 from contracts.errors import TrainingError
-from contracts.lake import EVENTS_PREFIX, contents_path, moments_prefix, moments_root, rollup_path, scratch_prefix
+from contracts.lake import EVENTS_PREFIX, contents_path, moments_prefix, moments_root, scratch_prefix
 from contracts.settings import Settings
 from stores.objects import NotFound, Objects
 
@@ -77,7 +77,7 @@ def describe(found: Found, plan: Plan) -> dict[str, Any]:
     days, new = list(plan.wanted), found.new()
     reads = sorted(set(plan.reads) | set(new))
     size = sum(each.bytes for each in reads)
-    months = [part for part in plan.parts if part.path]
+    months = [each for part in plan.parts for each in (part.months or (part,)) if each.path]
     stale = [part for part in months if not part.stored]
     guess = f", {len(new)} of them new, so what they hold is a guess" if new else ""
     print(f"train: window {days[0]} to {days[-1]}: {len(days)} days, {len(days) - len(plan.stale)} of them stored")
@@ -160,7 +160,7 @@ class Sums:
         """The total of the days ``since`` (included) to ``before`` (excluded), as ``<name>-<field>.npy`` in ``folder``.
 
         Closed months that lie in it whole are read from their roll-ups; those that are missing are made and stored,
-        unless the half life is not the recipe's own (a search). ``newest`` has weight 1 (default: the last day).
+        unless the half life is not the recipe's own (as in a search). ``newest`` has weight 1 (default: the last day).
 
         Raises:
             TrainingError: fewer than two items are left.
@@ -170,12 +170,7 @@ class Sums:
             for day, path in self.plan.wanted.items()
             if (before is None or day < before) and (since is None or day >= since)
         }
-        half_life = self.half_life_d if half_life_d is None else half_life_d
-        stored = [part.path for part in self.plan.parts if part.path and part.stored]
-        first = max((day for day in (self.first, since) if day), default=None)
-        parts = plan_parts(self.shop, days, first, half_life, stored) if days else []
-        if half_life != self.half_life_d:
-            parts = [replace(part, path=None) for part in parts]
+        parts = self._parts(days, since, self.half_life_d if half_life_d is None else half_life_d) if days else []
         total = (
             merge_parts(self.run, self.exchange, self.folder, parts, name, min_units=min_units, newest=newest)
             if parts
@@ -189,13 +184,26 @@ class Sums:
             raise TrainingError(message)
         return total
 
+    def _parts(self, days: dict[date, str], since: date | None, half_life_d: float) -> list[Part]:
+        """The plan's own parts where they fit; no roll-up is stored that the next run would not ask for."""
+        stored = {each.path for part in self.plan.parts for each in (part, *part.months) if each.stored and each.path}
+        first = max((day for day in (self.first, since) if day), default=None)
+        newest = max(self.plan.wanted)
+        found: list[Part] = []
+        for part in plan_parts(self.shop, days, first, half_life_d, stored, newest):
+            own = part.path is None or part.key in {each.key for each in self.plan.parts}
+            found += [part] if own else part.months or [part]
+        if half_life_d == self.half_life_d:
+            return found
+        return [replace(part, path=None, months=()) for part in found]
+
 
 def forget_old(settings: Settings, objects: Objects, shop: str, plan: Plan) -> list[str]:
     """Delete the stored sums that this run replaced: the same days and months under other keys; returns their paths."""
-    made = [part for part in plan.parts if part.path and not part.stored]
+    sums = [each for part in plan.parts for each in (part, *part.months) if each.path]
     folders = [moments_prefix(shop, day) for day in plan.stale]
-    folders += [rollup_path(shop, part.reference, "").rpartition("/")[0] + "/" for part in made]
-    kept = {*plan.wanted.values(), *(part.path for part in plan.parts)}
+    folders += [str(each.path).rpartition("/")[0] + "/" for each in sums if not each.stored]
+    kept = {*plan.wanted.values(), *(each.path for each in sums)}
     gone: Sequence[str] = ()
     if folders:
         found = (each.path for each in list_objects(settings, moments_root(shop)))

@@ -6,6 +6,7 @@ from typing import Final
 __all__ = [
     "ERRORS_PREFIX",
     "EVENTS_PREFIX",
+    "base_path",
     "catalogue_path",
     "contents_path",
     "dataset_prefix",
@@ -69,6 +70,11 @@ def rollup_path(shop: str, month: date, key: str) -> str:
     'shop=default/moments/month=2026-01/ab12.parquet'
     """
     return f"{moments_root(shop)}month={month:%Y-%m}/{key}.parquet"
+
+
+def base_path(shop: str, key: str) -> str:
+    """The sum of all closed months of a window, immutable; ``key`` as in :func:`rollup_path`."""
+    return f"{moments_root(shop)}base/{key}.parquet"
 
 
 def contents_path(shop: str) -> str:

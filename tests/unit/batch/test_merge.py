@@ -84,6 +84,11 @@ def parts_of(store: Memory, wanted: Mapping[date, str], half_life_d: float = 0.0
     return plan_parts("default", wanted, None, half_life_d, store.held.keys())
 
 
+def kept(parts: Sequence[Part]) -> list[Part]:
+    """The months among the parts, and what is the sum of them."""
+    return [each for part in parts for each in (*part.months, part) if each.path]
+
+
 def assert_equal(left: Totals, right: Totals) -> None:
     assert left.items == right.items
     for name in ("indptr", "cols"):
@@ -111,7 +116,7 @@ def test_the_merge_of_parts_is_the_sum_of_days(
         parts = parts_of(store, wanted, half_life_d)
         assert_equal(merge_parts(here, room, tmp_path, parts, "all", min_units=5), expected)
         room.drop("")
-    assert [part.stored for part in parts if part.path] == [True, True]
+    assert [part.stored for part in kept(parts)] == [True, True, True]
 
 
 def test_the_newest_day_may_be_named_and_then_weighs_one(store: Memory, tmp_path: Path) -> None:
@@ -133,7 +138,7 @@ def test_a_roll_up_is_the_sum_of_its_days_relative_to_its_last_day(store: Memory
     wanted, days = stored_days(store, SESSIONS)
     parts = parts_of(store, wanted, 15.0)
     merge_parts(here, exchange(tmp_path), tmp_path, parts, "all")
-    month = next(part for part in parts if part.path)
+    month = kept(parts)[0]
     assert month.reference == date(2026, 1, 31)
     held = decode_rollup(store.get(str(month.path)))
     at = [list(wanted).index(day) for day, _ in month.days]
@@ -148,29 +153,30 @@ def test_a_roll_up_is_the_sum_of_its_days_relative_to_its_last_day(store: Memory
 def test_a_torn_roll_up_is_made_again(store: Memory, tmp_path: Path) -> None:
     wanted, days = stored_days(store, BASKETS)
     merge_parts(here, exchange(tmp_path), tmp_path, parts_of(store, wanted), "first")
-    torn = next(part.path for part in parts_of(store, wanted) if part.path)
-    whole = store.held[str(torn)]
-    store.held[str(torn)] = whole[: len(whole) // 2]
+    before = {str(part.path): store.held[str(part.path)] for part in kept(parts_of(store, wanted))}
+    for path, whole in before.items():
+        store.held[path] = whole[: len(whole) // 2]
     exchange(tmp_path).drop("")
     assert_equal(merge_parts(here, exchange(tmp_path), tmp_path, parts_of(store, wanted), "all"), sum_moments(days))
-    assert store.held[str(torn)] == whole
+    assert {path: store.held[path] for path in before} == before
 
 
 def test_a_deleted_roll_up_is_made_again(store: Memory, tmp_path: Path) -> None:
     wanted, _ = stored_days(store, BASKETS)
     merge_parts(here, exchange(tmp_path), tmp_path, parts_of(store, wanted), "first")
-    gone = next(part.path for part in parts_of(store, wanted) if part.path)
-    whole = store.held.pop(str(gone))
-    assert [part.stored for part in parts_of(store, wanted) if part.path] == [False, True]
+    month, _, base = (str(part.path) for part in kept(parts_of(store, wanted)))
+    before = {path: store.held.pop(path) for path in (month, base)}
+    assert [part.stored for part in kept(parts_of(store, wanted))] == [False, True, False]
     exchange(tmp_path).drop("")
     merge_parts(here, exchange(tmp_path), tmp_path, parts_of(store, wanted), "all")
-    assert store.held[str(gone)] == whole
+    assert {path: store.held[path] for path in before} == before
 
 
 def test_the_open_month_and_a_month_that_the_window_cuts_are_not_rolled_up() -> None:
     days = {FIRST + timedelta(days=n): f"d{n}" for n in range(60)}  # to 2026-03-10
-    rolled = [part.reference for part in plan_parts("default", days, None, 0.0, ()) if part.path]
-    assert rolled == [date(2026, 1, 31), date(2026, 2, 28)]
+    (base, *others) = plan_parts("default", days, None, 0.0, ())
+    assert [month.reference for month in base.months] == [date(2026, 1, 31), date(2026, 2, 28)]
+    assert (base.reference, [part.path for part in others]) == (date(2026, 2, 28), [None])
     cut = plan_parts("default", days, FIRST, 0.0, ())
     assert [part.reference for part in cut if part.path] == [date(2026, 2, 28)]
     assert sorted(day for part in cut for day in part.days) == sorted(days.items())
@@ -180,12 +186,13 @@ def test_the_open_month_and_a_month_that_the_window_cuts_are_not_rolled_up() -> 
 
 def test_a_roll_up_changes_its_name_with_its_days_and_with_the_half_life() -> None:
     days = {FIRST + timedelta(days=n): f"d{n}" for n in range(80)}
-    names = [part.path for part in plan_parts("default", days, None, 0.0, ()) if part.path]
+    names = [part.path for part in kept(plan_parts("default", days, None, 0.0, ()))]
     late = days | {date(2026, 1, 20): "made again"}
-    first, *others = (part.path for part in plan_parts("default", late, None, 0.0, ()) if part.path)
+    first, second, base = (part.path for part in kept(plan_parts("default", late, None, 0.0, ())))
     assert first != names[0]
-    assert others == names[1:]
-    assert not {part.path for part in plan_parts("default", days, None, 9.0, ()) if part.path} & set(names)
+    assert second == names[1]
+    assert base != names[2]
+    assert not {part.path for part in kept(plan_parts("default", days, None, 9.0, ()))} & set(names)
 
 
 def test_the_driver_maps_the_arrays_and_holds_none(store: Memory, tmp_path: Path) -> None:
@@ -202,7 +209,7 @@ def test_what_one_merge_summed_the_next_one_of_the_run_reuses(store: Memory, tmp
     wanted, days = stored_days(store, BASKETS)
     merge_parts(here, exchange(tmp_path), tmp_path, parts_of(store, wanted), "all")
     months = [part for part in parts_of(store, wanted) if part.path]
-    for part in months:
+    for part in kept(months):
         store.held.pop(str(part.path))
     inside = [n for n, day in enumerate(wanted) if day <= months[-1].reference]
     assert_equal(merge_parts(here, exchange(tmp_path), tmp_path, months, "cut"), sum_moments([days[n] for n in inside]))
