@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -18,11 +19,12 @@ from batch.merge import open_totals
 from batch.moments import Totals
 from batch.progress import spark_progress
 from batch.publish import Entry, ListWriter
-from batch.recipe import ListRecipe, SolveRecipe
+from batch.recipe import ListRecipe, Recipe, SolveRecipe
 from batch.solve import Matrix, Triples, build_system, keep_strongest, satiate, second_hop, solve_targets
+from batch.trial import PROBLEM, Trials
 from contracts.settings import Settings
 
-__all__ = ["Shared", "solve_model", "write_person_lists", "write_similar_lists"]
+__all__ = ["Shared", "solve_model", "try_recipes", "write_person_lists", "write_similar_lists"]
 
 _TARGETS = 1024
 _ROWS = 8192
@@ -182,6 +184,20 @@ def _hopped(spark: SparkSession, matrix: Matrix, recipe: SolveRecipe, folder: Pa
         return second_hop(whole, rows, recipe.hop, recipe.hop_width, recipe.keep)
 
     return _stacked(_in_blocks(spark, "hop", len(matrix[0]) - 1, _ROWS, hop_block))
+
+
+def try_recipes(spark: SparkSession, scratch: Path, recipes: Sequence[Recipe], sampled: bool) -> list[float]:
+    """The metric of each recipe on the problem in ``scratch``, one Spark task a recipe, see :mod:`batch.trial`."""
+    shared = Shared(scratch, PROBLEM).send(spark)
+    # Tasks of one machine share what they make; on a cluster each executor's machine has its own.
+    cache = scratch / "trials" if spark.sparkContext.master.startswith("local") else None
+    key = scratch.name
+
+    def work(recipe: Recipe) -> float:
+        folder = cache or Path(tempfile.gettempdir()) / f"{key}-trials"
+        return Trials(shared.place(), folder).score([recipe], sampled=sampled)[0]
+
+    return list(spark.sparkContext.parallelize(list(recipes), len(recipes)).map(work).collect())
 
 
 def write_person_lists(

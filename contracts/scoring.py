@@ -3,10 +3,12 @@
 For a person with recent actions d = 0, 1, … (newest first) on items i_d of type e_d, and a candidate j:
 
     live(j)  = Σ_d  exp(−d / p) · weight[e_d] · B[i_d, j]
-    score(j) = live(j) / max|live|  +  blend · batch(j) / max|batch|
+    score(j) = live(j) / max live  +  blend · batch(j) / max|batch|
 
 B is the sparse item-to-item matrix of the snapshot (CSR), ``batch`` the person's list of the last training. Both are
-scaled by their own maximum, so ``blend`` is a ratio and does not depend on how much the visitor did.
+scaled by their own maximum, so ``blend`` is a ratio and does not depend on how much the visitor did. The live part's is
+its largest *positive* value: what a visitor just took has a strongly negative one (satiation), and as a scale it would
+drown what they are shown next.
 """
 
 from collections.abc import Mapping, Sequence
@@ -96,7 +98,7 @@ def _sift(heap: Any, score: Any, at: int, size: int) -> None:
 
 @numba.njit(cache=True, nogil=True)
 def _accumulate(indptr: Any, indices: Any, data: Any, items: Any, weights: Any, work: Any) -> tuple[int, float]:
-    """Add one row's live terms into the stamped scratch arrays; return the touched count and the largest |live|."""
+    """Add one row's live terms into the stamped scratch arrays; return the touched count and the largest live value."""
     stamp, mark, live, term, why, touched = work
     count = 0
     for h in range(len(items)):
@@ -117,7 +119,7 @@ def _accumulate(indptr: Any, indices: Any, data: Any, items: Any, weights: Any, 
                     term[j], why[j] = value, h
     top = 0.0
     for t in range(count):
-        top = max(top, abs(live[touched[t]]))
+        top = max(top, live[touched[t]])
     return count, top
 
 
