@@ -6,6 +6,8 @@ import os
 import sys
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
 from typing import Any, Final
 
 import numpy as np
@@ -15,7 +17,8 @@ from pyspark import StorageLevel
 from pyspark.sql import DataFrame, SparkSession
 
 from batch.contents import Held
-from batch.days import EVENTS, TALLY, Chunk, day_number, make_days, sift
+from batch.days import EVENTS, TALLY, Chunk, day_number, day_of, make_days, sift
+from batch.exchange import objects_of
 from batch.merge import Runner
 from batch.partition import Input, encode
 from batch.plan import Plan, arrival_day, chunks_of
@@ -24,7 +27,19 @@ from batch.units import REACH_DAYS
 from contracts.settings import Settings
 from stores.objects import Objects
 
-__all__ = ["JARS_VARIABLE", "Scan", "make_partitions", "read_contents", "runner", "scan", "start_spark"]
+__all__ = [
+    "JARS_VARIABLE",
+    "Scan",
+    "few",
+    "hold",
+    "make_few",
+    "make_partitions",
+    "read_contents",
+    "runner",
+    "scan",
+    "start_spark",
+    "warm_workers",
+]
 
 JARS_VARIABLE: Final = "LIVESHELF_SPARK_JARS"
 """Names the jars that let Spark read S3, separated by colons; empty on EMR, which has its own."""
@@ -38,7 +53,8 @@ _MADE: Final = pa.schema([("path", pa.string()), ("bytes", pa.int64())])
 _CONTENTS: Final = -1
 """The run of rows that say what an object holds: its place in ``ms``, then one row a day (``day``)."""
 
-_LINES: Final = 1 << 22
+_PIECE: Final = 1 << 22
+_FEW_BYTES: Final = 1 << 20
 _TASK_BYTES: Final = 4 << 20
 
 Batches = Iterator[pa.RecordBatch]
@@ -83,15 +99,63 @@ def start_spark(settings: Settings, master: str, memory: str) -> SparkSession:
     return spark
 
 
+def few(objects: Sequence[Input]) -> bool:
+    """Whether so little is to be read that a shuffle would cost more than reading some of it twice."""
+    return sum(each.bytes for each in objects) <= _FEW_BYTES
+
+
+def hold(run: Runner, settings: Settings, shop: str, objects: Sequence[Input], late_days: int) -> dict[Input, Held]:
+    """What each of a few objects holds."""
+
+    def work(each: Input) -> Held:
+        days, counts = set[int](), False
+        for events in _events(objects_of(settings), each, shop, late_days):
+            tally = events.column("kind").to_numpy() == TALLY
+            counts |= bool(tally.any())
+            days.update(events.column("day").to_numpy()[~tally].tolist())
+        return Held(tuple(sorted(days)), counts)
+
+    return dict(zip(objects, run(work, objects), strict=True))
+
+
+def make_few(run: Runner, settings: Settings, shop: str, plan: Plan, recipe: MomentRecipe, length: int) -> int:
+    """Make and store the stale days of a plan that reads few objects; returns how many.
+
+    Each task reads all that its days are made from. Equal to :func:`make_partitions`, which reads every object once.
+    """
+    wanted, inputs = {day: plan.wanted[day] for day in plan.stale}, plan.inputs
+    chunks = [chunk for cut in chunks_of(plan.stale, length).values() for chunk in cut]
+
+    def work(chunk: Chunk) -> int:
+        objects, days = objects_of(settings), range(chunk.first, chunk.last + 1)
+        reads = sorted({each for day in days for each in inputs[day_of(day)]})
+        tables = [table for each in reads for table in _events(objects, each, shop, recipe.late_days)]
+        for day in make_days(pa.concat_tables(tables), chunk, recipe):
+            objects.put(wanted[day.day], encode(day, recipe, inputs[day.day]))
+        return len(days)
+
+    return sum(run(work, chunks))
+
+
+def _events(store: Objects, each: Input, shop: str, late_days: int) -> Iterator[pa.Table]:
+    """The events and tallies of an object, some at a time."""
+    if (arrival := arrival_day(each.path)) is not None:
+        for lines in _lines(store.get(each.path)):
+            yield sift(lines, day_number(arrival), shop, late_days) if lines else _torn(day_number(arrival))
+
+
+@dataclass(frozen=True, slots=True)
 class Scan:
     """The events of some objects, parsed once, kept on the executors' disks by runs of days until :meth:`close`."""
 
-    def __init__(self, frame: DataFrame, objects: Sequence[Input], length: int) -> None:
-        self.frame, self.objects, self.length = frame, objects, length
+    length: int
+    objects: Sequence[Input] = ()
+    frame: DataFrame | None = None
 
     def close(self) -> None:
         """Forget what is kept."""
-        self.frame.unpersist()
+        if self.frame is not None:
+            self.frame.unpersist()
 
 
 def runner(spark: SparkSession) -> Runner:
@@ -105,6 +169,19 @@ def runner(spark: SparkSession) -> Runner:
     return run
 
 
+def warm_workers(spark: SparkSession) -> None:
+    """Have every local Python worker import what the tasks need, which takes a second or two, beside other work."""
+
+    def imports(_: Any) -> None:
+        import batch.merge
+        import batch.warm
+
+        batch.warm.compile_kernels()
+
+    count = spark.sparkContext.defaultParallelism
+    runner(spark)(imports, range(count))
+
+
 def scan(
     spark: SparkSession, settings: Settings, shop: str, objects: Sequence[Input], late_days: int, length: int
 ) -> Scan:
@@ -112,18 +189,20 @@ def scan(
 
     An event goes to the run of its day and to those of the days around it; a tally to that of its arrival day.
     """
+    if not objects:
+        return Scan(length)
     bins = _bins(objects, max(spark.sparkContext.defaultParallelism * 3, sum(o.bytes for o in objects) // _TASK_BYTES))
     shared = spark.sparkContext.broadcast(bins)
 
     def read(batches: Batches) -> Batches:
-        store = Objects.from_settings(settings)
+        store = objects_of(settings)
         for batch in batches:
             for at in batch.column(0).to_pylist():
                 for place, each in shared.value[at]:
                     yield from _read_object(store, place, each, shop, late_days, length)
 
     frame = spark.range(0, len(bins), 1, len(bins)).mapInArrow(read, _ROUTED_DDL)
-    return Scan(frame.persist(StorageLevel.DISK_ONLY), objects, length)
+    return Scan(length, objects, frame.persist(StorageLevel.DISK_ONLY))
 
 
 def _bins(objects: Sequence[Input], count: int) -> list[list[tuple[int, Input]]]:
@@ -137,13 +216,9 @@ def _bins(objects: Sequence[Input], count: int) -> list[list[tuple[int, Input]]]
 
 
 def _read_object(store: Objects, place: int, each: Input, shop: str, late_days: int, length: int) -> Batches:
-    arrival = arrival_day(each.path)
-    if arrival is None:
-        return
     days: set[int] = set()
     counts = False
-    for lines in _lines(store.get(each.path)):
-        events = sift(lines, day_number(arrival), shop, late_days) if lines else _torn(day_number(arrival))
+    for events in _events(store, each, shop, late_days):
         tally = pc.equal(events.column("kind"), TALLY)
         counts = counts or bool(pc.any(tally).as_py())
         days.update(pc.unique(events.filter(pc.invert(tally)).column("day")).to_pylist())
@@ -156,9 +231,13 @@ def _read_object(store: Objects, place: int, each: Input, shop: str, late_days: 
 def _lines(data: bytes) -> Iterator[list[bytes]]:
     """Some lines at a time; an empty list at the end of an object that is torn."""
     file: Any = gzip.GzipFile(fileobj=io.BytesIO(data)) if data[:2] == b"\x1f\x8b" else io.BytesIO(data)
+    rest = b""
     try:
-        while lines := file.readlines(_LINES):
-            yield [line.rstrip(b"\r\n") for line in lines]
+        while piece := file.read1(_PIECE):
+            *lines, rest = (rest + piece).split(b"\n")
+            yield [line.rstrip(b"\r") for line in lines]
+        if rest:
+            yield [rest]
     except (EOFError, OSError, zlib.error):
         yield []
 
@@ -187,7 +266,7 @@ def read_contents(found: Scan) -> dict[Input, Held]:
     """What each scanned object holds; this reads them."""
     days: dict[int, list[int]] = {}
     counts: set[int] = set()
-    for row in found.frame.where(f"run = {_CONTENTS}").select("day", "ms").collect():
+    for row in found.frame.where(f"run = {_CONTENTS}").select("day", "ms").collect() if found.frame else ():
         if row.day is None:
             counts.add(row.ms)
         else:
@@ -207,10 +286,10 @@ def make_partitions(
     if not chunks:
         return {}
     have = set(found.objects)
-    others = [each for each in plan.reads if each not in have]
-    frames = [found] if found.objects else []
-    frames += [scan(spark, settings, shop, others, recipe.late_days, found.length)] if others else []
-    events = frames[0].frame if len(frames) == 1 else frames[0].frame.unionByName(frames[1].frame)
+    others = scan(
+        spark, settings, shop, [each for each in plan.reads if each not in have], recipe.late_days, found.length
+    )
+    events = reduce(DataFrame.unionByName, [each.frame for each in (found, others) if each.frame is not None])
     wanted = ",".join(map(str, chunks))
     made = (
         events.where(f"run IN ({wanted})")
@@ -218,8 +297,7 @@ def make_partitions(
         .mapInArrow(_maker(settings, plan, chunks, recipe), "path string, bytes long")
         .collect()
     )
-    if others:
-        frames[-1].close()
+    others.close()
     return {row.path: row.bytes for row in made}
 
 
@@ -231,7 +309,7 @@ def _maker(
     def make_batches(batches: Batches) -> Batches:
         table = pa.Table.from_batches(list(batches), _ROUTED)
         made: dict[str, list[Any]] = {"path": [], "bytes": []}
-        objects = Objects.from_settings(settings)
+        objects = objects_of(settings)
         for run in pc.unique(table.column("run")).to_pylist():
             events = table.filter(pc.equal(table.column("run"), run)).drop(["run"])
             for day in (day for chunk in chunks[run] for day in make_days(events, chunk, recipe)):

@@ -8,9 +8,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from batch.exchange import Exchange, packed, unpacked
+from batch.exchange import Exchange, objects_of, packed, unpacked
 from batch.partition import Actions, DayPartition, decode_actions
-from stores.objects import Objects
 
 __all__ = ["Log", "gather", "gather_stored"]
 
@@ -76,7 +75,7 @@ def gather_stored(
     groups = [(at, paths[at : at + _DAYS_TOGETHER]) for at in range(0, len(paths), _DAYS_TOGETHER)]
 
     def work(group: tuple[int, Sequence[str]]) -> list[dict[str, int]]:
-        objects = Objects.from_settings(exchange.settings)
+        objects = objects_of(exchange.settings)
         with ThreadPoolExecutor(4) as pool:
             days = [decode_actions(data) for data in pool.map(objects.get, group[1])]
         bundle = _bundle([(actions, items) for actions, items, _ in days])

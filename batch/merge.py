@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from batch.exchange import Exchange, packed, unpacked
+from batch.exchange import Exchange, objects_of, packed, unpacked
 from batch.moments import Moments, Totals, add_moments, merge_rows, spread
 from batch.partition import decode_moments
 from batch.rollup import Part, day_weight, decode_rollup, encode_rollup
@@ -32,6 +32,9 @@ Runner = Callable[[Callable[[Any], Any], Sequence[Any]], list[Any]]
 
 _BLOCK: Final = 1 << 22
 """Entries before equal columns are added that a block of rows is cut to: about 150 MB a task."""
+
+_BLOCKS: Final = 8
+"""So many blocks at least, however small the total is, so that there is work for every core."""
 
 _MATRICES: Final = ("gram", "cross", "order")
 _KINDS: Final = {"indptr": np.int64, "cols": np.int32, "seen": np.int64, "counts": np.float64} | dict.fromkeys(
@@ -111,7 +114,7 @@ def _keeper(exchange: Exchange) -> Callable[[Part], None]:
     """What a task does with a month that is not stored: sum it and store it."""
 
     def work(month: Part) -> None:
-        _read(month, Objects.from_settings(exchange.settings))
+        _read(month, objects_of(exchange.settings))
 
     return work
 
@@ -123,7 +126,7 @@ def _summer(exchange: Exchange) -> Callable[[Part], tuple[str, ...]]:
         done = f"{part.key}-done"
         if exchange.has(done):
             return tuple(unpacked(exchange.get(done, np.uint8)).to_pylist())
-        total = _read(part, Objects.from_settings(exchange.settings))
+        total = _read(part, objects_of(exchange.settings))
         full = spread(total)
         arrays: dict[str, npt.NDArray[Any]] = {"indptr": full.indptr, "cols": full.cols, "gram": full.gram}
         arrays |= {} if full.cross is full.gram else {"cross": full.cross}
@@ -197,10 +200,11 @@ def _cut(sizes: npt.NDArray[np.int64], most: int | None = None) -> Iterator[tupl
     [(0, 2), (2, 3), (3, 5)]
     """
     ends = np.cumsum(sizes)
+    most = most or min(_BLOCK, int(sizes.sum()) // _BLOCKS + 1)
     first = 0
     while first < len(sizes):
         before = ends[first - 1] if first else 0
-        last = max(first + 1, int(np.searchsorted(ends, before + (most or _BLOCK), "right")))
+        last = max(first + 1, int(np.searchsorted(ends, before + most, "right")))
         yield first, last
         first = last
 

@@ -100,21 +100,22 @@ def update(spark: "SparkSession", settings: Settings, shop: str, found: Found, o
     Raises:
         TrainingError: the lake does not hold what a training needs.
     """
-    from batch.lake import make_partitions, read_contents, scan
+    from batch import lake
 
-    new, late_days = found.new(), found.recipe.late_days
+    new, late_days, here = found.new(), found.recipe.late_days, set(found.objects)
     length = run_length(new, spark.sparkContext.defaultParallelism * 3)
-    contents = found.contents
-    read = scan(spark, settings, shop, new, late_days, length)
+    run, little = lake.runner(spark), lake.few(new)
+    read = lake.scan(spark, settings, shop, [] if little else new, late_days, length)
+    contents = {each: held for each, held in found.contents.items() if each in here}
     try:
         if new:
-            here = set(found.objects)
-            known = {each: held for each, held in found.contents.items() if each in here}
-            contents = known | read_contents(read)
+            contents |= lake.hold(run, settings, shop, new, late_days) if little else lake.read_contents(read)
             objects.put(contents_path(shop), encode_contents(contents, late_days))
-        stored = found.stored
-        plan = make_plan(found.objects, contents, stored, shop, found.window, found.recipe, found.half_life_d)
-        make_partitions(spark, settings, shop, plan, read, found.recipe)
+        plan = make_plan(found.objects, contents, found.stored, shop, found.window, found.recipe, found.half_life_d)
+        if little and lake.few(plan.reads):
+            lake.make_few(run, settings, shop, plan, found.recipe, length)
+        else:
+            lake.make_partitions(spark, settings, shop, plan, read, found.recipe)
     finally:
         read.close()
     return plan

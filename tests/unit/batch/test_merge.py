@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from batch import merge
-from batch.exchange import Exchange
+from batch.exchange import Exchange, objects_of
 from batch.merge import merge_parts, open_totals
 from batch.moments import Moments, Totals, Units, add_moments, day_moments, sum_moments
 from batch.partition import Actions, DayPartition, encode
@@ -67,6 +67,7 @@ def stored_days(objects: Memory, recipe: MomentRecipe, count: int = 80) -> tuple
 def store(monkeypatch: pytest.MonkeyPatch) -> Memory:
     memory = Memory()
     monkeypatch.setattr(Objects, "from_settings", lambda _: memory)
+    objects_of.cache_clear()
     return memory
 
 
