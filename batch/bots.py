@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from batch.rules import BotRule
 from batch.units import DAY_MS
 
 __all__ = ["BotRule", "Bots", "find_bots"]
@@ -14,26 +14,6 @@ __all__ = ["BotRule", "Bots", "find_bots"]
 Longs = npt.NDArray[np.int64]
 
 _SPAN_S = 600
-
-
-class BotRule(msgspec.Struct, frozen=True, kw_only=True):
-    """When a person's UTC day counts as a program's. Either is enough:
-
-    * more actions than ``times_median`` times the (lower) median of the day's people, but never under ``always_fine``
-      and never over ``never_fine`` (an action every three seconds for eight hours). The median stays a customer's as
-      long as most visitors are customers, where a high percentile of a small shop would be the bot's own count; and it
-      lifts the limit in a shop whose customers buy by the hundred lines.
-    * actions in more than ``most_in_ten_minutes`` different seconds of any ten minutes: one every two seconds without a
-      pause. Seconds and not actions, because the lines of one basket share a second.
-
-    On the default data (2,469 households, a year) the busiest day of anybody has 183 actions, so the limits are five
-    times what the best customer does. Impressions do not count: a page shows many at once.
-    """
-
-    always_fine: int = 1000
-    times_median: float = 100.0
-    never_fine: int = 10_000
-    most_in_ten_minutes: int = 300
 
 
 @dataclass(frozen=True, slots=True)

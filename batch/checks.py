@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final, Literal
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from batch.days import day_number, midnight_ms
 from batch.log import Log
+from batch.rules import CheckRule
 from batch.units import DAY_MS
 from contracts.events import ACTION_TYPES
 
@@ -35,38 +35,6 @@ _MUCH: Final = 200
 
 Doubles = npt.NDArray[np.float64]
 Longs = npt.NDArray[np.int64]
-
-
-class CheckRule(msgspec.Struct, frozen=True, kw_only=True):
-    """What is odd. A day is compared with the same weekday of the ``weeks`` before it.
-
-    ``least_share``: odd below this share of the median (above its inverse only a warning), where that is also more than
-    ``deviations`` spreads away. The spread, of logarithms, is the median absolute deviation of the reference from its
-    weekdays' medians, at least ``noise``, with the counting error 1/√units added. Median and MAD, because a holiday
-    among the reference must not move it. Below ``least_weeks`` of a weekday all days count; below one week, or where
-    less than ``least_units`` units are expected, a day is not judged.
-
-    ``bad_warn``, ``bad_refuse``: share of records that are malformed, or came too late. ``duplicates_warn``: share of
-    repeated event ids; harmless but dear. ``bots_refuse``: share of the day's actions that bots did. ``top_warn``,
-    ``top_refuse``: share of one item, or of one person, in the actions. A share must also be three times its median in
-    the reference, so that a shop that always has it is not told so every day.
-
-    ``grace_minutes`` after midnight a day counts as complete: the buffers before the lake are then written.
-    """
-
-    weeks: int = 8
-    least_weeks: int = 3
-    least_units: int = 20
-    least_share: float = 0.7
-    deviations: float = 3.0
-    noise: float = 0.05
-    bad_warn: float = 0.02
-    bad_refuse: float = 0.1
-    duplicates_warn: float = 0.2
-    bots_refuse: float = 0.2
-    top_warn: float = 0.2
-    top_refuse: float = 0.5
-    grace_minutes: int = 30
 
 
 @dataclass(frozen=True, slots=True)

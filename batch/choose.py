@@ -29,7 +29,7 @@ SEARCH_BASE: Final = {"solve.candidates": 64}
 _SEED: Final = 5
 _HISTORY: Final = 50
 """Actions of a person that a live score may use: the stream keeps twice as many in the person's value."""
-_BLENDS: Final = (0.0, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.5)
+_BLENDS: Final = (0.0, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.5, 4.0)
 
 
 def units_of(log: Log, rows: Any, place: Any, longest: int) -> tuple[Any, Any, Any]:
@@ -72,6 +72,10 @@ class Sample:
     cases: list[Case]
     first_ms: int
     place: npt.NDArray[np.int64]
+
+    def places(self) -> npt.NDArray[np.int64]:
+        """The problem's items as places in the log they were cut from."""
+        return np.flatnonzero(self.place >= 0)
 
 
 def sample_of(log: Log, first_ms: int, cut_ms: int, recipe: Recipe, *, most: int = 4000) -> Sample | None:

@@ -144,7 +144,7 @@ def make_days(events: pa.Table, chunk: Chunk, recipe: MomentRecipe) -> Iterator[
     unit_day[action] = unit_days(session[action], day[action])
     known = np.flatnonzero(~action & ~repeated)
     rows = np.flatnonzero(action & ~repeated)
-    bots = find_bots(subject[rows], ms[rows])
+    bots = find_bots(subject[rows], ms[rows], recipe.bots)
     rows = rows[~bots.drop]
     unit = unit_keys(session[rows], subject[rows])
     rows = rows[_by_unit(unit_day[rows], unit)]

@@ -12,6 +12,7 @@ from batch.checks import CHECKS, Finding
 from batch.compare import LEVEL, Paired, bootstrap
 from batch.days import day_number, day_of
 from batch.evaluate import Judged
+from batch.rules import GateRule
 from batch.units import DAY_MS
 from contracts.errors import SettingsError
 from contracts.events import ACTION_TYPES
@@ -20,24 +21,6 @@ __all__ = ["Decision", "GateRule", "Incumbent", "check_accepted", "decide", "opp
 
 _SEED: Final = 11
 _GATE_CHECKS: Final = ("popularity", "incumbent", "record", "labels")
-
-
-class GateRule(msgspec.Struct, frozen=True, kw_only=True):
-    """The thresholds of :func:`decide`.
-
-    ``metrics``: which figures of the live list are judged; the first one alone measures the lead over popularity.
-    ``least_cases``: below, the figures decide nothing. ``margin``: a relative loss up to this is not worth keeping an
-    older model for, however sure it is. ``least_lead``: the lead over popularity, of one day or of all, must not be
-    surely below this share of the usual one. ``least_day_cases``: days with fewer cases are not looked at alone.
-    ``day_level``: how sure "surely" is for one day; higher than the 95 % elsewhere, because a week has seven.
-    """
-
-    metrics: tuple[str, ...] = ("HR@20", "NDCG@20")
-    least_cases: int = 200
-    margin: float = 0.01
-    least_lead: float = 0.5
-    least_day_cases: int = 50
-    day_level: float = 0.99
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -66,10 +66,10 @@ def _shared() -> argparse.ArgumentParser:
     shared = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     shared.add_argument("--shop", help="shop id (default: the first one of the settings)")
     shared.add_argument(
-        "--settings",
+        "--properties",
         type=Path,
         metavar="FILE",
-        help=f"settings file (default: ${ENVIRONMENT_VARIABLE}, then {MANAGED_PATH})",
+        help=f"where the stores are (default: ${ENVIRONMENT_VARIABLE}, then {MANAGED_PATH})",
     )
     shared.add_argument("--json", action="store_true", help="print one JSON document instead of text")
     return shared
@@ -83,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         parents=[_shared()],
     )
-    parser.set_defaults(shop=None, settings=None, json=False)
+    parser.set_defaults(shop=None, properties=None, json=False)
     commands = parser.add_subparsers(dest="command", required=True, metavar="list|show|activate|prune")
 
     def add(name: str, text: str) -> argparse.ArgumentParser:
@@ -115,7 +115,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
     given = _parser().parse_args(argv)
     try:
-        settings = load(given.settings)
+        settings = load(given.properties)
         shop = given.shop or settings.shops[0]
         if shop not in settings.shops:
             message = f"shop {shop!r} is not in the settings; expected one of {', '.join(settings.shops)}"

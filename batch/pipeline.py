@@ -3,36 +3,39 @@
 import resource
 import shutil
 import tempfile
-import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 
+from batch.activate import read_manifest
+from batch.checks import check_days, checks_report, facts_of
+from batch.choosing import searched
+from batch.clock import Clock
 from batch.days import midnight_ms
-from batch.evaluate import held_out_cases, list_metrics, live_lists
-from batch.lists import person_lists, popular_items
-from batch.log import Log, gather_stored
-from batch.moments import Totals
+from batch.judging import Judgement, judge_candidate
+from batch.log import gather_stored
+from batch.opponent import Opponent, recipe_of
 from batch.plan import Plan, Window
-from batch.publish import Entry, ListWriter, Stores, mend_mirrors, prune_versions, switch, upload_snapshot
+from batch.publish import Stores, mend_mirrors
 from batch.recipe import Recipe
-from batch.solve import Matrix
+from batch.releasing import describe_judgement, make_model, release, report_refusal
+from batch.request_days import earlier_moments, keep_day
 from batch.sums import Found, Sums, describe, foreseen, forget_old, look, open_exchange, update
+from batch.units import DAY_MS
 from batch.warm import compile_kernels
+from batch.work import Data, Options, Work
 from contracts.errors import TrainingError
 from contracts.items import decode_catalogue
 from contracts.lake import catalogue_path
 from contracts.settings import Settings
-from contracts.snapshot import Manifest, new_version, write_snapshot
+from contracts.snapshot import Manifest, new_version
 from stores.objects import NotFound, Objects
 
 if TYPE_CHECKING:
@@ -40,141 +43,113 @@ if TYPE_CHECKING:
 
 __all__ = ["Options", "run"]
 
-_SEED = 7
-_POPULAR = 200
-_TASKS_PER_CORE = 6
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """What one run does.
-
-    ``holdout_days`` 0 means no evaluation; ``since`` None means all that the lake holds; ``full`` makes every sum anew.
-    """
-
-    shop: str
-    until: date
-    since: date | None = None
-    full: bool = False
-    holdout_days: int = 7
-    cases: int = 2000
-    publish: bool = True
-    dry_run: bool = False
-    master: str = "local[2]"
-    driver_memory: str = "1g"
-    scratch: Path | None = None
+_SEARCH_DAYS: Final = 28
+"""Settings that were chosen longer ago are chosen anew by ``search="auto"``."""
 
 
 @dataclass(slots=True)
-class Clock:
-    """Says each stage with its seconds and keeps them."""
+class _Run:
+    """One run and what it has so far."""
 
-    seconds: dict[str, float] = field(default_factory=dict)
-    _began: float = field(default_factory=time.monotonic)
+    settings: Settings
+    options: Options
+    clock: Clock
+    now: datetime
+    objects: Objects
+    scratch: Path
+    recipe: Recipe
+    live: Opponent | None
+    closing: ExitStack
+    found: Found
+    search: dict[str, Any]
 
-    @contextmanager
-    def stage(self, name: str) -> Iterator[list[str]]:
-        """Time the block; what is appended to the yielded list is printed behind the seconds."""
-        began, notes = time.monotonic(), list[str]()
-        yield notes
-        self.seconds[name] = round(time.monotonic() - began, 2)
-        print(f"train: {name:<10} {self.seconds[name]:6.1f} s  {', '.join(notes)}", flush=True)
+    def summed(self, spark: "SparkSession") -> Work:
+        """Bring the stored sums up to date with the lake for this recipe, and read the log."""
+        from batch.lake import runner
 
-    def total(self) -> dict[str, float]:
-        """Seconds by stage, and of all since the clock was made."""
-        return {**self.seconds, "total": round(time.monotonic() - self._began, 2)}
-
-
-@dataclass(frozen=True, slots=True)
-class Data:
-    """What the stages after the moments work on."""
-
-    counts: dict[date, dict[str, int]]
-    log: Log
-    items: list[str]
-    repeatable: frozenset[str]
-
-    def known(self, model_items: Sequence[str]) -> npt.NDArray[np.bool_]:
-        """Which of the model's items are repeatable."""
-        return np.fromiter((item in self.repeatable for item in model_items), bool, len(model_items))
+        options = self.options
+        with self.clock.stage("moments") as notes:
+            room = self.closing.enter_context(open_exchange(spark, self.settings, options.shop, self.scratch))
+            plan = update(spark, self.settings, options.shop, self.found, self.objects)
+            half_life = self.recipe.window.half_life_d
+            sums = Sums(runner(spark), room, self.scratch, plan, options.shop, half_life, options.since)
+            notes.append(f"{len(plan.wanted)} days, {len(plan.stale)} made of {len(plan.reads)} objects")
+        with self.clock.stage("log") as notes:
+            data = _data(sums, self.objects)
+            counts = sum(map(Counter, data.counts.values()), Counter[str]())
+            notes.append(", ".join(f"{name} {number:,}" for name, number in sorted(counts.items())))
+        size = self.settings.training.batch_size
+        return Work(spark, sums, data, self.recipe, options, self.scratch, size)
 
 
-def run(settings: Settings, recipe: Recipe, options: Options) -> dict[str, Any]:
+def run(settings: Settings, options: Options) -> dict[str, Any]:
     """Train; returns the summary of the command's last line.
+
+    A candidate that the gate refuses is not published: the summary says so, and its report is left.
 
     Raises:
         TrainingError: the lake does not hold what a training needs.
         PublishConflict: another run published first.
         StoreError: S3, DynamoDB or Redis did not answer.
     """
-    clock, now = Clock(), datetime.now(UTC)
     objects = Objects.from_settings(settings)
     if options.dry_run:
+        recipe = _recipe(options, None)
         found = _look(settings, recipe, options)
         return describe(found, foreseen(found, options.shop)) | {"settings_digest": recipe.digest}
-    scratch = Path(tempfile.mkdtemp(prefix="liveshelf-train-", dir=options.scratch))
-    closing = ExitStack()
-    starting = ThreadPoolExecutor(1).submit(_start_spark, settings, options)  # beside the listing
-    try:
+    clock, now = Clock(), datetime.now(UTC)
+    with _started(settings, options) as (scratch, starting), ExitStack() as closing:
         stores = Stores.open(settings) if options.publish else None
-        parent = mend_mirrors(stores, options.shop) if stores else None
+        pointer = mend_mirrors(stores, options.shop) if stores else None
+        live = Opponent(read_manifest(objects, options.shop, pointer.version), objects) if pointer else None
+        recipe = _recipe(options, live)
         with clock.stage("plan") as notes:
             found = _look(settings, recipe, options)
             notes.append(f"{len(found.objects)} objects in the lake, {len(found.new())} new")
         with clock.stage("start"):
             compile_kernels()
             spark = starting.result()
-            from batch.lake import runner
-        with clock.stage("moments") as notes:
-            room = closing.enter_context(open_exchange(spark, settings, options.shop, scratch))
-            plan = update(spark, settings, options.shop, found, objects)
-            sums = Sums(runner(spark), room, scratch, plan, options.shop, _half_life(recipe), options.since)
-            notes.append(f"{len(plan.wanted)} days, {len(plan.stale)} made of {len(plan.reads)} objects")
-        with clock.stage("log") as notes:
-            data = _data(sums, objects)
-            counts = sum((Counter(day) for day in data.counts.values()), Counter[str]())
-            notes.append(", ".join(f"{name} {number:,}" for name, number in sorted(counts.items())))
-        metrics: dict[str, dict[str, float]] = {}
-        if options.holdout_days:
-            with clock.stage("evaluate") as notes:
-                metrics, cases = _evaluate(spark, data, sums, recipe, options, settings.training.batch_size, scratch)
-                rates = (f"{name} {values['HR@20']:.3f}" for name, values in metrics.items())
-                notes.append(f"{cases} cases, HR@20 " + ", ".join(rates))
-        with clock.stage("solve") as notes:
-            totals = sums.total("total", min_units=recipe.solve.min_units)
-            matrix = _solve(spark, recipe, scratch, "total")
-            notes.append(f"{len(totals.items):,} items, {len(matrix[1]):,} weights")
-        rows = {**counts, "items": len(totals.items), "weights": len(matrix[1]), "people": len(data.log.subjects)}
-        rows["days"], rows["days_made"] = len(plan.wanted), len(plan.stale)
-        manifest = _manifest(plan, recipe, options, now, parent.version if parent else None, metrics, rows)
-        if stores:
-            manifest = _publish(spark, settings, stores, clock, manifest, (totals, matrix), data, recipe, scratch)
-            forget_old(settings, objects, options.shop, plan)
-        return _summary(manifest, clock, published=options.publish)
+        state = _Run(settings, options, clock, now, objects, scratch, recipe, live, closing, found, {})
+        work = _with_settings(state, spark)
+        return _finish(state, work, stores)
+
+
+@contextmanager
+def _started(settings: Settings, options: Options) -> Iterator[tuple[Path, "Future[SparkSession]"]]:
+    """A scratch folder, and a Spark session that starts beside what comes first; both go in the end."""
+    scratch = Path(tempfile.mkdtemp(prefix="liveshelf-train-", dir=options.scratch))
+    starting = ThreadPoolExecutor(1).submit(_start_spark, settings, options)
+    try:
+        yield scratch, starting
     finally:
-        closing.close()
         shutil.rmtree(scratch, ignore_errors=True)
         if starting.done() or not starting.cancel():
             starting.result().stop()
 
 
 def _start_spark(settings: Settings, options: Options) -> "SparkSession":
-    from batch.lake import start_spark  # a dry run needs no Spark
+    from batch import lake  # a dry run needs no Spark
 
-    return start_spark(settings, options.master, options.driver_memory)
+    spark = lake.start_spark(settings, options.master, options.driver_memory)
+    lake.warm_workers(spark)
+    return spark
+
+
+def _recipe(options: Options, live: Opponent | None) -> Recipe:
+    """Pinned settings, else those that were chosen for the live model, else the defaults; single ones on top."""
+    recipe = options.pinned
+    if recipe is None:
+        recipe = recipe_of(live.manifest) if live and live.manifest.search.get("choice") else Recipe()
+    return recipe.with_options(list(options.sets))
 
 
 def _look(settings: Settings, recipe: Recipe, options: Options) -> Found:
     window = Window(options.since, options.until)
-    return look(settings, options.shop, window, recipe.moments, _half_life(recipe), full=options.full)
-
-
-def _half_life(recipe: Recipe) -> float:
-    return recipe.window.half_life_d
+    return look(settings, options.shop, window, recipe.moments, recipe.window.half_life_d, full=options.full)
 
 
 def _data(sums: Sums, objects: Objects) -> Data:
-    """The actions of the window and what the days count."""
+    """The actions of the window, what the days count, and the catalogue."""
     wanted, shop = sums.plan.wanted, sums.shop
     log, items, days = gather_stored(sums.run, sums.exchange, list(wanted.values()))
     counts = dict(zip(wanted, days, strict=True))
@@ -187,114 +162,114 @@ def _data(sums: Sums, objects: Objects) -> Data:
     except NotFound:
         print(f"train: no catalogue at {catalogue_path(shop)}; nothing counts as repeatable", flush=True)
         catalogue = {}
-    return Data(counts, log, items, frozenset(item for item, row in catalogue.items() if row.repeatable))
+    return Data(counts, log, items, catalogue)
 
 
-def _solve(spark: "SparkSession", recipe: Recipe, scratch: Path, name: str) -> Matrix:
-    from batch.job import solve_model
-
-    return solve_model(spark, scratch, name, recipe.solve)
-
-
-def _evaluate(
-    spark: "SparkSession", data: Data, sums: Sums, recipe: Recipe, options: Options, list_size: int, scratch: Path
-) -> tuple[dict[str, dict[str, float]], int]:
-    """Train without the newest days with actions, complete their units; returns metrics by model, and the cases."""
-    active = [day for day, counts in data.counts.items() if counts.get("actions")]
-    newest = max(active)
-    cut = newest - timedelta(days=options.holdout_days - 1)
-    if min(active) >= cut:
-        print(f"train: no actions before {cut}, so nothing to evaluate with", flush=True)
-        return {}, 0
-    totals = sums.total("held-out-total", min_units=recipe.solve.min_units, before=cut)
-    matrix = _solve(spark, recipe, scratch, "held-out-total")
-    log, cut_ms, model = data.log.onto(data.items, totals.items), midnight_ms(cut), recipe.model
-    cases = held_out_cases(log, cut_ms, seed=_SEED, most=options.cases, history=model.history)
-    if not cases:
-        print(f"train: no unit of four items or more since {cut}, so nothing to evaluate on", flush=True)
-        return {}, 0
-    people, person = np.unique([case.person for case in cases], return_inverse=True)
-    before = log.until(cut_ms).only(people)
-    known = data.known(totals.items)
-    span = (0, len(people))
-    listed = person_lists(matrix, before, span, cut_ms, known, model.event_weights, recipe.lists, list_size)
-    batch = listed.take(person)
-    live = live_lists(matrix, log, cases, batch, model, 20)
-    popular = popular_items(totals.events, 20).items[0]
-    metrics = {
-        "live": list_metrics(lambda case: live.items[case], cases),
-        "batch": list_metrics(lambda case: batch.items[case], cases),
-        "popularity": list_metrics(lambda case: popular, cases),
-    }
-    return metrics, len(cases)
+def _with_settings(state: _Run, spark: "SparkSession") -> Work:
+    """The run's data, after a search by the settings it chose."""
+    work = state.summed(spark)
+    inherited = state.live.manifest.search if state.live and not state.options.pinned else {}
+    state.search = dict(inherited) or {"why": "settings were pinned" if state.options.pinned else "defaults"}
+    if not _search_is_due(state, inherited):
+        return work
+    with state.clock.stage("search") as notes:
+        choice = searched(work, spark)
+        if choice is None:
+            notes.append("too few actions before the newest days to choose by")
+            return work
+        state.search = choice.plain() | {"searched_at": state.now.isoformat()}
+        notes.append(f"{len(choice.curve)} trials, {state.search['metric']} {choice.value:.4f}")
+    chosen = choice.recipe.with_options(list(state.options.sets))
+    before, state.recipe = state.recipe, chosen
+    if (chosen.moments, chosen.window) == (before.moments, before.window):
+        return Work(spark, work.sums, work.data, chosen, work.options, work.scratch, work.list_size)
+    state.found = _look(state.settings, chosen, state.options)
+    return state.summed(spark)
 
 
-def _manifest(
-    plan: Plan,
-    recipe: Recipe,
-    options: Options,
-    now: datetime,
-    parent: str | None,
-    metrics: dict[str, dict[str, float]],
-    rows: dict[str, int],
-) -> Manifest:
-    days = list(plan.wanted)
-    start, end = (datetime(day.year, day.month, day.day, tzinfo=UTC) for day in (days[0], days[-1]))
+def _search_is_due(state: _Run, inherited: dict[str, Any]) -> bool:
+    wanted = state.options.search
+    if wanted != "auto":
+        return wanted == "always"
+    at = inherited.get("searched_at")
+    old = at is None or state.now - datetime.fromisoformat(at) > timedelta(days=_SEARCH_DAYS)
+    return state.options.pinned is None and old
+
+
+def _finish(state: _Run, work: Work, stores: Stores | None) -> dict[str, Any]:
+    """Judge, and publish what passes."""
+    options, clock, live = state.options, state.clock, state.live
+    now_ms = int(state.now.timestamp() * 1000)
+    until_ms = min(now_ms, midnight_ms(options.until) + 2 * DAY_MS)
+    judge_from = live.manifest.trained_at.date() if live else None
+    facts = facts_of(work.data.counts, work.data.log, work.data.items)
+    findings = check_days(facts, until_ms, work.recipe.checks, judge_from=judge_from)
+    judgement: Judgement | None = None
+    cut = work.data.last_day - timedelta(days=options.holdout_days - 1)
+    if options.holdout_days:
+        with clock.stage("evaluate") as notes:
+            earlier = earlier_moments(state.objects, options.shop, work.recipe, state.found.stored, cut)
+            judgement = judge_candidate(work, findings, live, earlier, judge_from)
+            notes.append(describe_judgement(judgement) if judgement else "nothing to judge by")
+    manifest = _manifest(state, work, judgement, checks_report(findings))
+    extra = (judgement.extra if judgement else {}) | {"parent": live.manifest if live else None}
+    for sentence in manifest.gate.get("sentences", ()):
+        print(f"train: {sentence}", flush=True)
+    if judgement and not judgement.decision.publish:
+        if stores:
+            path = report_refusal(stores.objects, manifest, extra | {"outcome": "refused"})
+            print(f"train: the report is {path}", flush=True)
+        return _summary(manifest, clock, published=False)
+    with clock.stage("solve") as notes:
+        made = make_model(work, live, manifest.days)
+        notes.append(f"{made.solved:,} of {len(made.totals.items):,} items, {len(made.matrix[1]):,} weights")
+    rows = manifest.rows | {"items": len(made.totals.items), "weights": len(made.matrix[1])}
+    manifest = msgspec.structs.replace(manifest, rows=rows)
+    if stores:
+        manifest = release(work, state.settings, stores, clock, manifest, made, extra)
+        if judgement:
+            moments = judgement.ranker.moments
+            keep_day(state.objects, options.shop, work.recipe, state.found.stored, moments, cut)
+        forget_old(state.settings, state.objects, options.shop, work.sums.plan)
+    return _summary(manifest, clock, published=stores is not None)
+
+
+def _manifest(state: _Run, work: Work, judgement: Judgement | None, checks: dict[str, Any]) -> Manifest:
+    plan, recipe, options = work.sums.plan, work.recipe, state.options
+    counts = sum(map(Counter, work.data.counts.values()), Counter[str]())
+    theta = judgement.ranker.choice.theta if judgement else 0.0
+    weights = judgement.ranker.weights if judgement else {}
+    training = recipe.plain() | {"settings_digest": recipe.digest, "holdout_days": options.holdout_days}
     return Manifest(
         shop_id=options.shop,
-        version=new_version(now, recipe.digest),
-        parent=parent,
-        trained_at=now,
-        window_start=start,
-        window_end=min(end + timedelta(days=1), now),
-        model=recipe.model,
-        training=msgspec.to_builtins(recipe) | {"settings_digest": recipe.digest, "holdout_days": options.holdout_days},
-        feature_names=[],
-        coefficients=[],
-        metrics=metrics,
-        rows=rows,
+        version=new_version(state.now, recipe.digest),
+        parent=state.live.manifest.version if state.live else None,
+        trained_at=state.now,
+        window_start=_midnight(min(plan.wanted)),
+        window_end=min(_midnight(max(plan.wanted)) + timedelta(days=1), state.now),
+        model=msgspec.structs.replace(recipe.model, theta=theta),
+        training=training,
+        feature_names=list(weights),
+        coefficients=list(weights.values()),
+        metrics=judgement.metrics if judgement else {},
+        rows={**counts, "people": len(work.data.log.subjects), "days": len(plan.wanted), "days_made": len(plan.stale)},
+        evaluation=judgement.evaluation if judgement else {},
+        gate=judgement.decision.plain(recipe.gate) if judgement else {},
+        search=state.search,
+        ranker=judgement.ranker.plain() if judgement else {},
+        checks=checks,
+        seconds=state.clock.total(),
+        days=_keys(plan),
     )
 
 
-def _publish(
-    spark: "SparkSession",
-    settings: Settings,
-    stores: Stores,
-    clock: Clock,
-    manifest: Manifest,
-    model: tuple[Totals, Matrix],
-    data: Data,
-    recipe: Recipe,
-    scratch: Path,
-) -> Manifest:
-    """Snapshot, lists, then the switch; returns the manifest as it was stored."""
-    from batch.job import write_person_lists, write_similar_lists
+def _midnight(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
-    (totals, matrix), shop = model, manifest.shop_id
-    now_ms = int(manifest.trained_at.timestamp() * 1000)
-    writer = ListWriter(shop, manifest.version, now_ms, settings.training.list_ttl_s)
-    b = (matrix, totals.items)
-    with clock.stage("lists") as notes:
-        log = data.log.onto(data.items, totals.items)
-        lists = (recipe.lists, recipe.model.event_weights)
-        people = write_person_lists(spark, settings, writer, b, log, data.known(totals.items), lists, now_ms, scratch)
-        similar = write_similar_lists(spark, settings, writer, b, scratch)
-        top = popular_items(totals.events, _POPULAR)
-        popular = writer.write(settings, [Entry("popular", "", *top.row(0, totals.items))])
-        notes.append(f"{people:,} people, {similar:,} items, {popular} popular")
-    with clock.stage("publish") as notes:
-        rows = manifest.rows | {"person_lists": people, "similar_lists": similar, "popular_lists": popular}
-        manifest = msgspec.structs.replace(manifest, rows=rows)
-        folder = scratch / manifest.version
-        manifest = write_snapshot(folder, manifest, totals.items, matrix, totals.events)
-        upload_snapshot(stores.objects, folder, manifest, scratch / "read-back")
-        switch(stores, shop, manifest, datetime.now(UTC))
-        spare = (manifest.version, manifest.parent)
-        gone = prune_versions(stores.objects, shop, settings.training.keep_versions, spare)
-        notes.append(
-            f"{manifest.version} on {manifest.parent}" + (f", {len(gone)} old versions deleted" if gone else "")
-        )
-    return manifest
+
+def _keys(plan: Plan) -> dict[str, str]:
+    """What each day was made from: the name of its partition."""
+    return {day.isoformat(): Path(path).stem for day, path in plan.wanted.items()}
 
 
 def _summary(manifest: Manifest, clock: Clock, *, published: bool) -> dict[str, Any]:
@@ -306,6 +281,10 @@ def _summary(manifest: Manifest, clock: Clock, *, published: bool) -> dict[str, 
         "published": published,
         "rows": manifest.rows,
         "metrics": manifest.metrics,
+        "evaluation": {key: value for key, value in manifest.evaluation.items() if key != "per_day"},
+        "checks": manifest.checks,
+        "gate": manifest.gate,
+        "theta": manifest.model.theta,
         "seconds": clock.total(),
         "driver_peak_mib": peak,
         "settings_digest": manifest.training["settings_digest"],

@@ -1,14 +1,16 @@
 """How a model is made: every number of the formulas, as one frozen value that travels in the manifest."""
 
 import hashlib
-from typing import Annotated, Literal, Self
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
 
 import msgspec
 
+from batch.rules import BotRule, CheckRule, GateRule
 from contracts.errors import SettingsError
 from contracts.snapshot import ModelSettings
 
-__all__ = ["ListRecipe", "MomentRecipe", "Recipe", "SolveRecipe", "WindowRecipe"]
+__all__ = ["ListRecipe", "MomentRecipe", "Recipe", "SolveRecipe", "WindowRecipe", "read_recipe"]
 
 Number = Annotated[float, msgspec.Meta(ge=0)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
@@ -32,6 +34,7 @@ class MomentRecipe(msgspec.Struct, frozen=True, kw_only=True):
     both: Number = 0.3
     longest: Annotated[int, msgspec.Meta(ge=2)] = 300
     late_days: Annotated[int, msgspec.Meta(ge=0)] = 1
+    bots: BotRule = BotRule()
 
 
 class WindowRecipe(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,6 +96,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     solve: SolveRecipe = SolveRecipe()
     lists: ListRecipe = ListRecipe()
     model: ModelSettings = ModelSettings(history=20, decay=4.0, blend=1.0)
+    gate: GateRule = GateRule()
+    checks: CheckRule = CheckRule()
 
     def with_options(self, options: list[str]) -> Self:
         """A copy with ``group.name=value`` set; the value is JSON, or a bare word.
@@ -118,9 +123,26 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
             message = f"options {options} do not make a recipe: {exc}"
             raise SettingsError(message) from exc
 
+    def plain(self) -> dict[str, Any]:
+        """All values as JSON types, as the manifest's ``training`` holds them."""
+        values: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self))
+        return values
+
     def json(self) -> str:
         """All values as indented JSON, with the names that :meth:`with_options` takes."""
         return msgspec.json.format(msgspec.json.encode(self), indent=2).decode()
+
+    @property
+    def model_digest(self) -> str:
+        """SHA-256 (hex) of what decides over the candidates of a request: not of gate, checks and θ.
+
+        >>> Recipe().model_digest == Recipe().with_options(["model.theta=3", "gate.margin=0.5"]).model_digest
+        True
+        """
+        data = msgspec.to_builtins(self)
+        data["model"] = data["model"] | {"theta": 0.0}
+        parts = [data[group] for group in ("moments", "window", "solve", "lists", "model")]
+        return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
 
     @property
     def digest(self) -> str:
@@ -130,3 +152,25 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
         True
         """
         return hashlib.sha256(msgspec.json.encode(self)).hexdigest()
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Settings from a JSON file: a whole recipe, some groups of it, or a manifest, whose ``training`` is one.
+
+    Raises:
+        SettingsError: it cannot be read, or names something that is no setting.
+    """
+    try:
+        found = msgspec.json.decode(path.read_bytes())
+        data = found.get("training", found)
+        known = msgspec.to_builtins(Recipe())
+        extra = [name for name in data if name not in known and name not in ("settings_digest", "holdout_days")]
+        extra += [f"{group}.{name}" for group in known for name in data.get(group, {}) if name not in known[group]]
+        if extra:
+            message = f"{path} names {', '.join(extra)}; expected only settings that --show-settings prints"
+            raise SettingsError(message)
+        merged = {group: known[group] | data.get(group, {}) for group in known}
+        return msgspec.convert(merged, Recipe)
+    except (OSError, AttributeError, TypeError, msgspec.MsgspecError) as exc:
+        message = f"{path} cannot be read as settings: {exc}; expected JSON as --show-settings prints it"
+        raise SettingsError(message) from exc

@@ -1,4 +1,4 @@
-"""``python -m batch.train``: read the lake, train, evaluate, publish."""
+"""``python -m batch.train``: read the lake, choose settings, judge, solve, publish."""
 
 import argparse
 import json
@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+from batch.gate import check_accepted
 from batch.pipeline import Options, run
-from batch.recipe import Recipe
-from contracts.errors import LiveshelfError, PublishConflict, PublishRefused, SettingsError, TrainingError
+from batch.recipe import Recipe, read_recipe
+from contracts.errors import LiveshelfError, PublishConflict, SettingsError, TrainingError
 from contracts.settings import ENVIRONMENT_VARIABLE, MANAGED_PATH, load
 
 __all__ = ["main"]
@@ -21,7 +22,11 @@ Days whose lake objects did not change are not read again: their sums are stored
 closed months as one sum, so a daily run costs the new days plus the solves. Publishing switches the live pointer last;
 killed before that, nothing changes for anybody, and the next run repeats what is missing.
 
-The last line is TRAINED and one JSON object: version, parent, rows, metrics, seconds of each stage."""
+A candidate goes live only if it is not worse than the live model and better than popularity, on newest days that
+neither has seen, and if the days themselves look sane. Each run leaves a report beside its model (report.html), a
+refused one below reports/.
+
+The last line is TRAINED and one JSON object: version, parent, rows, metrics, the gate, seconds of each stage."""
 
 _EPILOG = """\
 examples:
@@ -30,6 +35,10 @@ examples:
   python -m batch.train --since 2025-06-01 --full           make every sum of these days again
   python -m batch.train --dry-run                           which days would be read, and which are stored
   python -m batch.train --no-publish --set solve.l0=60      try a setting; metrics only
+  python -m batch.train --search always                     choose the settings anew
+  python -m batch.train --settings FILE                     pin them, for example those of a manifest
+  python -m batch.train --targets touched                   hourly: only what the newest days touched
+  python -m batch.train --accept volume:2026-01-31          the quiet day was a holiday
 
 exit status: 0 published (or done), 2 the data or the settings do not allow a training, 3 the gate or a data check
 refused and the live model stays, 4 another run published first, 5 a store did not answer.
@@ -63,9 +72,40 @@ def _parser() -> argparse.ArgumentParser:
     )
     how = parser.add_argument_group("how")
     how.add_argument(
-        "--set", action="append", default=[], metavar="GROUP.NAME=VALUE", help="change a number of the recipe"
+        "--settings",
+        type=Path,
+        metavar="FILE",
+        help="settings of the model as JSON, whole or in part: nothing is searched, these hold (see --show-settings)",
     )
-    how.add_argument("--show-recipe", action="store_true", help="print the recipe as JSON and stop")
+    how.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="GROUP.NAME=VALUE",
+        help="change one setting, whatever the others come from",
+    )
+    how.add_argument("--show-settings", action="store_true", help="print the settings as JSON and stop")
+    how.add_argument(
+        "--search",
+        choices=("auto", "always", "never"),
+        default="auto",
+        help="choose settings on the week before the one that judges: auto does where the live model's were not chosen "
+        "in the last 28 days (default: auto)",
+    )
+    how.add_argument(
+        "--targets",
+        choices=("all", "touched"),
+        default="all",
+        help="touched solves only items of days that are new since the live model, and keeps its other columns "
+        "(default: all)",
+    )
+    how.add_argument(
+        "--accept",
+        action="append",
+        default=[],
+        metavar="CHECK[:DAY]",
+        help="publish although this check refuses, as its sentence names it",
+    )
     how.add_argument(
         "--evaluate",
         action=argparse.BooleanOptionalAction,
@@ -78,10 +118,10 @@ def _parser() -> argparse.ArgumentParser:
     how.add_argument("--dry-run", action="store_true", help="only print what would be read; starts no Spark")
     where = parser.add_argument_group("where")
     where.add_argument(
-        "--settings",
+        "--properties",
         type=Path,
         metavar="FILE",
-        help=f"settings file (default: ${ENVIRONMENT_VARIABLE}, then {MANAGED_PATH})",
+        help=f"where the stores are (default: ${ENVIRONMENT_VARIABLE}, then {MANAGED_PATH})",
     )
     where.add_argument("--master", default="local[2]", help="Spark master; spark-submit's own wins (default: local[2])")
     where.add_argument("--driver-memory", default="1g", help="heap of a local Spark (default: 1g)")
@@ -95,11 +135,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
     arguments = _parser().parse_args(argv)
     try:
-        recipe = Recipe().with_options(arguments.set)
-        if arguments.show_recipe:
+        pinned = read_recipe(arguments.settings) if arguments.settings else None
+        recipe = (pinned or Recipe()).with_options(arguments.set)
+        if arguments.show_settings:
             print(recipe.json())
             return 0
-        settings = load(arguments.settings)
+        check_accepted(arguments.accept)
+        settings = load(arguments.properties)
         until = arguments.until or datetime.now(UTC).date()
         options = Options(
             shop=arguments.shop or settings.shops[0],
@@ -110,13 +152,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             cases=arguments.cases,
             publish=arguments.publish,
             dry_run=arguments.dry_run,
+            pinned=pinned,
+            sets=arguments.set,
+            search=arguments.search,
+            targets=arguments.targets,
+            accept=arguments.accept,
             master=arguments.master,
             driver_memory=arguments.driver_memory,
             scratch=arguments.scratch,
         )
-        summary = run(settings, recipe, options)
-    except PublishRefused as exc:
-        return _fail("refused, the live model stays", exc, 3)
+        summary = run(settings, options)
     except PublishConflict as exc:
         return _fail("not published", exc, 4)
     except (TrainingError, SettingsError) as exc:
@@ -124,7 +169,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except LiveshelfError as exc:
         return _fail("a store failed", exc, 5)
     print("TRAINED " + json.dumps(summary), flush=True)
-    return 0
+    return 3 if summary.get("gate", {}).get("decision") == "refuse" else 0
 
 
 def _first_day(arguments: argparse.Namespace, until: date) -> date | None:

@@ -35,7 +35,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--port", type=int, default=8000, help="port to listen on; 0 takes a free one (default: %(default)s)"
     )
-    parser.add_argument("--settings", help="settings file (default: $LIVESHELF_PROPERTIES, then the managed service's)")
+    parser.add_argument("--properties", help="settings file (default: $LIVESHELF_PROPERTIES, then managed Flink's)")
     parser.add_argument(
         "--access-log", action="store_true", help="log every request; paths hold user ids (default: off)"
     )
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _arguments(argv)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
-        app = create_app(load(arguments.settings))
+        app = create_app(load(arguments.properties))
     except SettingsError as exc:
         print(f"serving: {exc}", file=sys.stderr)
         return 2

@@ -234,7 +234,7 @@ def models(place: Place, shop: str, capsys: pytest.CaptureFixture[str]) -> Calla
 
     def run(*words: str) -> Any:
         capsys.readouterr()
-        status = main([*words, "--shop", shop, "--settings", str(place.direct), "--json"])
+        status = main([*words, "--shop", shop, "--properties", str(place.direct), "--json"])
         said = capsys.readouterr()
         assert status == 0, said.err
         return json.loads(said.out)

@@ -142,7 +142,7 @@ def test_a_command_sets_right_what_a_killed_run_left_behind(
         process = start(shop, "v2")
         assert held.reached()
         process.kill()
-    assert main(["list", "--shop", shop, "--settings", str(place.direct)]) == 0
+    assert main(["list", "--shop", shop, "--properties", str(place.direct)]) == 0
     said = capsys.readouterr().out
     assert "NOT IN STEP: S3 says v1, Redis says v1; run python -m batch.models activate v2" in said
     assert models("activate", "v2")["before"] == "v2"

@@ -33,7 +33,7 @@ def api(place: Any, shop: str, tmp_path: Path) -> Iterator[httpx.Client]:
     items = [Item(item_id=name, title=name) for name in ("a", "b", "v1", "v2")]
     place.stores.objects.put(catalogue_path(shop), encode_catalogue(items))
     url = f"http://127.0.0.1:{(port := free_port())}"
-    command = [sys.executable, "-m", "serving", "--port", str(port), "--settings", str(place.direct)]
+    command = [sys.executable, "-m", "serving", "--port", str(port), "--properties", str(place.direct)]
     with Supervisor(tmp_path, say=lambda _: None) as supervisor:
         supervisor.start(Service(name="serving", command=command, ready=http_ok(f"{url}/healthz")))
         with httpx.Client(base_url=url, timeout=20, trust_env=False, params={"shop": shop}) as http:
@@ -78,7 +78,7 @@ def test_a_rollback_is_seen_by_the_api_and_the_streaming_job_and_undone_as_easil
 
 
 def command(place: Any, shop: str, *words: str) -> int:
-    return main([*words, "--shop", shop, "--settings", str(place.direct)])
+    return main([*words, "--shop", shop, "--properties", str(place.direct)])
 
 
 def test_the_list_shows_what_is_live_and_what_was_left_behind(
@@ -203,5 +203,5 @@ def test_the_people_beside_a_snapshot_are_those_with_lists(place: Any, shop: str
 def test_what_cannot_be_done_is_said_with_its_status(
     place: Any, capsys: pytest.CaptureFixture[str], words: list[str], status: int, said: str
 ) -> None:
-    assert main(["--settings", str(place.direct), *words]) == status
+    assert main(["--properties", str(place.direct), *words]) == status
     assert said in capsys.readouterr().err

@@ -170,7 +170,7 @@ def serving(folder: Path, settings: Settings, *, ready: str = "/readyz") -> Iter
     file, port = folder / "application_properties.json", free_port()
     file.write_text(json.dumps(to_properties(settings)))
     url = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "serving", "--port", str(port), "--settings", file]
+    command = [sys.executable, "-m", "serving", "--port", str(port), "--properties", file]
     with ExitStack() as stack:
         supervisor = stack.enter_context(Supervisor(folder / "run", say=lambda _: None))
         supervisor.start(Service(name="serving", command=command, ready=http_ok(url + ready)))

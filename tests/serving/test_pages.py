@@ -90,6 +90,6 @@ def test_help_is_clear_and_a_taken_port_is_one_sentence(shop: Any) -> None:
     shown = subprocess.run([*run, "--help"], capture_output=True, text=True, check=True).stdout
     assert "--port" in shown and "--host" in shown and "127.0.0.1" in shown
     file = str(shop.supervisor.data.parent / "application_properties.json")
-    taken = [*run, "--settings", file, "--port", str(httpx.URL(shop.url).port)]
+    taken = [*run, "--properties", file, "--port", str(httpx.URL(shop.url).port)]
     failed = subprocess.run(taken, capture_output=True, text=True, timeout=60)
     assert failed.returncode == 1 and "cannot listen" in failed.stderr and "Traceback" not in failed.stderr

@@ -149,7 +149,17 @@ class Lake:
 
     def train(self, name: str, *options: str) -> None:
         """Run the command, and note what it said and what it left behind."""
-        command = [sys.executable, "-m", "batch.train", "--settings", str(self.file), "--driver-memory", "512m"]
+        command = [
+            sys.executable,
+            "-m",
+            "batch.train",
+            "--properties",
+            str(self.file),
+            "--driver-memory",
+            "512m",
+            "--search",
+            "never",
+        ]
         self.runs[name] = subprocess.run(
             [*command, *options], capture_output=True, text=True, env=self.environment, timeout=240, check=False
         )
@@ -370,9 +380,9 @@ def test_a_shop_without_events_ends_with_status_2_and_changes_no_pointer(lake: L
 def test_an_empty_window_ends_with_status_2_and_says_what_there_is(
     lake: Lake, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["--settings", str(lake.file), "--dry-run", "--until", "2020-01-01"]) == 2
+    assert main(["--properties", str(lake.file), "--dry-run", "--until", "2020-01-01"]) == 2
     assert f"2020-01-01; the lake holds arrivals from {day(0)} to {day(DAYS)}" in capsys.readouterr().err
-    assert main(["--settings", str(lake.file), "--dry-run"]) == 0
+    assert main(["--properties", str(lake.file), "--dry-run"]) == 0
     assert f"{DAYS + 1} days, {DAYS + 1} of them stored" in capsys.readouterr().out
 
 

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-import msgspec
 import numpy as np
 import pytest
 
@@ -133,7 +132,7 @@ def full(make: Make, **changes: Any) -> Manifest:
         "window_start": datetime(2025, 12, 18, tzinfo=UTC),
         "window_end": NOW,
         "model": ModelSettings(history=20, decay=4.0, blend=1.0, theta=1.84),
-        "training": msgspec.to_builtins(recipe) | {"settings_digest": recipe.digest, "holdout_days": 7},
+        "training": recipe.plain() | {"settings_digest": recipe.digest, "holdout_days": 7},
         "feature_names": list(NAMES),
         "coefficients": ranker()["coefficients"],
         "metrics": METRICS,
@@ -202,7 +201,7 @@ def extra(make: Make) -> dict[str, Any]:
         "parent": full(
             make,
             version="20261121T173801Z-11fe02",
-            training=msgspec.to_builtins(before) | {"settings_digest": before.digest, "holdout_days": 7},
+            training=before.plain() | {"settings_digest": before.digest, "holdout_days": 7},
             model=before.model,
             rows={"actions": 1342986, "units": 143402, "items": 26911, "weights": 1408201, "people": 2467, "days": 339},
             seconds={

@@ -15,7 +15,7 @@ def test_help_shows_examples_and_every_exit_status(capsys: pytest.CaptureFixture
         assert part in said
 
 
-@pytest.mark.parametrize("words", [["--settings", "FILE", "list"], ["list", "--settings", "FILE"]])
+@pytest.mark.parametrize("words", [["--properties", "FILE", "list"], ["list", "--properties", "FILE"]])
 def test_options_may_stand_before_and_after_the_command(
     words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

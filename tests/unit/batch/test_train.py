@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from batch import pipeline, train
+from batch.recipe import Recipe
 from batch.train import main
-from contracts.errors import PublishConflict, PublishRefused, SettingsError, StoreError, TrainingError
+from contracts.errors import PublishConflict, SettingsError, StoreError, TrainingError
 
 
 def test_a_wrong_option_ends_with_status_2_and_the_names_there_are(capsys: pytest.CaptureFixture[str]) -> None:
@@ -22,13 +23,42 @@ def test_a_wrong_option_ends_with_status_2_and_the_names_there_are(capsys: pytes
 def test_missing_settings_end_with_status_2_and_the_place_searched(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    assert main(["--settings", str(tmp_path / "none.json")]) == 2
+    assert main(["--properties", str(tmp_path / "none.json")]) == 2
     assert f"no settings file at {tmp_path / 'none.json'}" in capsys.readouterr().err
 
 
-def test_the_recipe_is_shown_with_its_options(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--show-recipe", "--set", "solve.keep=20"]) == 0
+def test_the_settings_are_shown_with_its_options(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--show-settings", "--set", "solve.keep=20"]) == 0
     assert json.loads(capsys.readouterr().out)["solve"]["keep"] == 20
+
+
+def test_settings_from_a_file_are_those_shown_and_a_manifests_are_its_own(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    chosen = Recipe().with_options(["solve.keep=21", "model.decay=2"])
+    (tmp_path / "all.json").write_text(chosen.json())
+    (tmp_path / "manifest.json").write_text(json.dumps({"training": chosen.plain() | {"settings_digest": "x"}}))
+    (tmp_path / "part.json").write_text('{"solve": {"keep": 21}, "model": {"decay": 2.0}}')
+    for name in ("all", "manifest", "part"):
+        assert main(["--show-settings", "--settings", str(tmp_path / f"{name}.json")]) == 0
+        assert json.loads(capsys.readouterr().out) == chosen.plain()
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('{"solve": {"kepe": 1}}', "solve.kepe"),
+        ('{"sovle": {}}', "sovle"),
+        ('{"solve": {"keep": 0}}', "keep"),
+        ("[", "JSON"),
+    ],
+)
+def test_settings_that_name_nothing_or_lie_out_of_range_are_told(
+    text: str, told: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "wrong.json").write_text(text)
+    assert main(["--show-settings", "--settings", str(tmp_path / "wrong.json")]) == 2
+    assert told in capsys.readouterr().err
 
 
 def test_help_names_every_exit_status(capsys: pytest.CaptureFixture[str]) -> None:
@@ -40,7 +70,7 @@ def test_help_names_every_exit_status(capsys: pytest.CaptureFixture[str]) -> Non
 
 @pytest.mark.parametrize(
     ("error", "status"),
-    [(TrainingError, 2), (SettingsError, 2), (PublishRefused, 3), (PublishConflict, 4), (StoreError, 5)],
+    [(TrainingError, 2), (SettingsError, 2), (PublishConflict, 4), (StoreError, 5)],
 )
 def test_each_outcome_has_its_exit_status(
     error: type[Exception], status: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Any
@@ -51,8 +81,17 @@ def test_each_outcome_has_its_exit_status(
 
     monkeypatch.setattr(train, "run", run)
     (tmp_path / "properties.json").write_text("[]")
-    assert main(["--settings", str(tmp_path / "properties.json")]) == status
+    assert main(["--properties", str(tmp_path / "properties.json")]) == status
     assert capsys.readouterr().err.endswith("why\n")
+
+
+def test_a_refused_candidate_ends_with_status_3_and_all_its_figures(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Any
+) -> None:
+    monkeypatch.setattr(train, "run", lambda *_: {"gate": {"decision": "refuse"}, "metrics": {"live": {}}})
+    (tmp_path / "properties.json").write_text("[]")
+    assert main(["--properties", str(tmp_path / "properties.json")]) == 3
+    assert json.loads(capsys.readouterr().out.removeprefix("TRAINED "))["gate"] == {"decision": "refuse"}
 
 
 def test_only_the_spark_stages_import_spark() -> None:
