@@ -88,7 +88,9 @@ class Loop:
         self.redis = Cluster.from_settings(stack.settings)
         spark_jars = ":".join(map(str, stack.jars.spark))
         env = {**stack.environment, "JAVA_HOME": str(toolchain.java_home()), "LIVESHELF_SPARK_JARS": spark_jars}
-        self.trainer = Trainer(env, stack.supervisor.data / "logs" / "trainer.log", self._say)
+        # The defaults are what the search chose for the default data, which does not change: no minutes for it again.
+        arguments = ("--search", "never") if self._source is None else ()
+        self.trainer = Trainer(env, stack.supervisor.data / "logs" / "trainer.log", self._say, arguments)
         # Filling keeps a core busy, starting Flink mostly waits: together they take as long as the longer one.
         with ThreadPoolExecutor(1) as aside:
             flink = aside.submit(stack.stage, "flink", stack.start_flink)

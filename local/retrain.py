@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,8 +28,12 @@ class Refused(LocalStackError):
 class Trainer:
     """Runs ``python -m batch.train`` with the stack's environment; each run's output is appended to ``log``."""
 
-    def __init__(self, env: Mapping[str, str], log: Path, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, env: Mapping[str, str], log: Path, say: Callable[[str], None], arguments: Sequence[str] = ()
+    ) -> None:
+        """``arguments`` are added to the command."""
         self._env = {**os.environ, **env}
+        self._arguments = list(arguments)
         self._log = log
         self._say = say
         self._one = threading.Lock()
@@ -44,7 +48,7 @@ class Trainer:
             Refused: the run decided that the live model stays; the message is its reason.
             LocalStackError: the run failed; the message holds the end of its log.
         """
-        found = last = ""
+        found = ""
         with self._one, self._log.open("a") as log, self._start() as process:
             limit = threading.Timer(_SECONDS, process.kill)
             limit.start()
@@ -52,15 +56,14 @@ class Trainer:
                 for line in process.stdout or ():
                     log.write(line)
                     found = line if line.startswith(_RESULT) else found
-                    last = line if line.startswith(_STAGE) else last
                     if echo and line.startswith(_STAGE):
                         self._say(f"    {line.rstrip()}")
                 code = process.wait()
             finally:
                 limit.cancel()
                 process.kill()
-        if code == _REFUSED:
-            raise Refused(last.removeprefix(_STAGE).strip())
+        if code == _REFUSED and found:
+            raise Refused(" ".join(json.loads(found.removeprefix(_RESULT))["gate"]["sentences"][:2]))
         if code or not found:
             message = f"the trainer ended with code {code}; the end of {self._log}:\n{tail(self._log)}"
             raise LocalStackError(message)
@@ -70,7 +73,7 @@ class Trainer:
 
     def _start(self) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-m", "batch.train"],
+            [sys.executable, "-m", "batch.train", *self._arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

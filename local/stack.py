@@ -82,7 +82,10 @@ class Stack:
         given = Settings.from_properties({"liveshelf": {"aws.endpoint": endpoint, "redis.nodes": nodes}})
         streaming = StreamingSettings(snapshot_cache=str(self.supervisor.data / "snapshots"))
         # All parts share this machine's cores: at AWS's 50 ms a busy core would look like an absent Redis.
-        self.settings = replace(given, streaming=streaming, serving=ServingSettings(redis_timeout_ms=400))
+        # The emulated table has no capacity to protect.
+        training = replace(given.training, dynamodb_units_per_s=1_000_000)
+        serving = ServingSettings(redis_timeout_ms=400)
+        self.settings = replace(given, streaming=streaming, training=training, serving=serving)
         self.properties.write_text(json.dumps(to_properties(self.settings), indent=2))
         os.environ.update(self.environment)
         client("s3", self.settings).create_bucket(

@@ -1,5 +1,6 @@
 """What the local stack makes of a training's end."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -28,8 +29,9 @@ def test_a_published_run_gives_its_summary(tmp_path: Path) -> None:
 
 
 def test_a_refused_run_is_no_failure_and_keeps_its_reason(tmp_path: Path) -> None:
-    made = trainer(tmp_path, "print('train: refused, the live model stays: HR@20 fell'); raise SystemExit(3)")
-    with pytest.raises(Refused, match=r"^refused, the live model stays: HR@20 fell$"):
+    summary = {"gate": {"sentences": ["HR@20 fell.", "The live model stays.", "A quiet Sunday."]}}
+    made = trainer(tmp_path, f"print('TRAINED', {json.dumps(json.dumps(summary))}); raise SystemExit(3)")
+    with pytest.raises(Refused, match=r"^HR@20 fell\. The live model stays\.$"):
         made.train()
     assert made.versions == []
 
