@@ -1,5 +1,6 @@
 """What Spark does with the lake: read the events of some objects and have each task make the days of its run."""
 
+import gc
 import gzip
 import io
 import os
@@ -7,7 +8,7 @@ import sys
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import cache, reduce
 from typing import Any, Final
 
 import numpy as np
@@ -158,19 +159,35 @@ class Scan:
             self.frame.unpersist()
 
 
+@cache
+def settle() -> None:
+    """Once a worker process, what every task would pay for otherwise.
+
+    PySpark's daemon collects garbage after each task; with all libraries loaded that is a tenth of a second or more, so
+    what lives as long as the process is taken out of the collector's sight.
+    """
+    pa.array([""])  # Arrow imports pandas when the first array is made
+    gc.collect()
+    gc.freeze()
+
+
 def runner(spark: SparkSession) -> Runner:
     """Runs work as Spark tasks, one an input; results in order."""
 
     def run(work: Callable[[Any], Any], inputs: Sequence[Any]) -> list[Any]:
+        def settled(each: Any) -> Any:
+            settle()
+            return work(each)
+
         if not inputs:
             return []
-        return list(spark.sparkContext.parallelize(list(inputs), len(inputs)).map(work).collect())
+        return list(spark.sparkContext.parallelize(list(inputs), len(inputs)).map(settled).collect())
 
     return run
 
 
 def warm_workers(spark: SparkSession) -> None:
-    """Have every local Python worker import what the tasks need, which takes a second or two, beside other work."""
+    """Have the local Python workers import what the tasks need, which takes seconds, beside other work."""
 
     def imports(_: Any) -> None:
         import batch.merge
@@ -178,8 +195,7 @@ def warm_workers(spark: SparkSession) -> None:
 
         batch.warm.compile_kernels()
 
-    count = spark.sparkContext.defaultParallelism
-    runner(spark)(imports, range(count))
+    runner(spark)(imports, range(spark.sparkContext.defaultParallelism))
 
 
 def scan(
@@ -195,6 +211,7 @@ def scan(
     shared = spark.sparkContext.broadcast(bins)
 
     def read(batches: Batches) -> Batches:
+        settle()
         store = objects_of(settings)
         for batch in batches:
             for at in batch.column(0).to_pylist():
@@ -307,6 +324,7 @@ def _maker(
     wanted, inputs = {day: plan.wanted[day] for day in plan.stale}, plan.inputs
 
     def make_batches(batches: Batches) -> Batches:
+        settle()
         table = pa.Table.from_batches(list(batches), _ROUTED)
         made: dict[str, list[Any]] = {"path": [], "bytes": []}
         objects = objects_of(settings)

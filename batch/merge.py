@@ -33,8 +33,8 @@ Runner = Callable[[Callable[[Any], Any], Sequence[Any]], list[Any]]
 _BLOCK: Final = 1 << 22
 """Entries before equal columns are added that a block of rows is cut to: about 150 MB a task."""
 
-_BLOCKS: Final = 8
-"""So many blocks at least, however small the total is, so that there is work for every core."""
+_BLOCKS: Final = 4
+"""About so many blocks at least: work for every core, and no more tasks than that (each costs a tenth of a second)."""
 
 _MATRICES: Final = ("gram", "cross", "order")
 _KINDS: Final = {"indptr": np.int64, "cols": np.int32, "seen": np.int64, "counts": np.float64} | dict.fromkeys(
@@ -78,8 +78,8 @@ def merge_parts(
     items, counts, sizes = _index(exchange, parts, factors, name, min_units)
     matrices = tuple(what for what in _MATRICES if any(what in found for found in made))
     blocks = [Block(f"{name}-{at}", *rows) for at, rows in enumerate(_cut(sizes))]
-    keys = [part.key for part in parts]
-    lengths = run(_adder(exchange, keys, factors, matrices, len(items), name), blocks)
+    addends = Addends(name, [part.key for part in parts], factors, matrices, len(items))
+    lengths = run(_adder(exchange, addends), blocks)
     indptr = np.concatenate([[0], np.cumsum(np.concatenate([*lengths, np.zeros(0, np.int64)]))])
     np.save(folder / f"{name}-indptr.npy", indptr)
     for what in ("cols", *matrices):
@@ -209,28 +209,47 @@ def _cut(sizes: npt.NDArray[np.int64], most: int | None = None) -> Iterator[tupl
         first = last
 
 
-def _adder(
-    exchange: Exchange, keys: Sequence[str], factors: Sequence[float], matrices: Sequence[str], count: int, name: str
-) -> Callable[[Block], npt.NDArray[np.int64]]:
-    """What a task does with a block of rows: add them over all parts; returns the length of each row."""
+@dataclass(frozen=True, slots=True)
+class Addends:
+    """The parts of a total: their keys in the exchange, their factors, and the matrices and items of the total."""
+
+    name: str
+    keys: Sequence[str]
+    factors: Sequence[float]
+    matrices: Sequence[str]
+    items: int
+
+
+def _adder(exchange: Exchange, addends: Addends) -> Callable[[Block], npt.NDArray[np.int64]]:
+    """What a task does with a block of rows.
+
+    The trap: what is defined here travels to the task by value, and with it every kernel that it names, which would be
+    compiled there for each task. So it names none.
+    """
 
     def work(block: Block) -> npt.NDArray[np.int64]:
-        slices = [_slice(exchange, key, name, block, matrices) for key in keys]
-        sizes = np.zeros(block.last - block.first + 1, np.int64)
-        for to, place, indptr, cols, _ in slices:
-            _count(indptr, cols, to, place, sizes)
-        starts = np.cumsum(sizes)
-        out, sums = np.empty(starts[-1], np.int32), np.empty((len(matrices), starts[-1]))
-        free = starts[:-1].copy()
-        for (to, place, indptr, cols, values), factor in zip(slices, factors, strict=True):
-            _scatter(indptr, cols, values, to, place, factor, free, out, sums)
-        indptr = merge_rows(starts, out, sums, np.zeros(count, np.int64), np.zeros((len(matrices), count)))
-        exchange.put(f"{block.name}-cols", out[: indptr[-1]])
-        for what, values in zip(matrices, sums, strict=True):
-            exchange.put(f"{block.name}-{what}", values[: indptr[-1]])
-        return np.diff(indptr)
+        return _add_block(exchange, addends, block)
 
     return work
+
+
+def _add_block(exchange: Exchange, addends: Addends, block: Block) -> npt.NDArray[np.int64]:
+    """Add the rows of a block over all parts; returns the length of each row."""
+    matrices, count = addends.matrices, addends.items
+    slices = [_slice(exchange, key, addends.name, block, matrices) for key in addends.keys]
+    sizes = np.zeros(block.last - block.first + 1, np.int64)
+    for to, place, indptr, cols, _ in slices:
+        _count(indptr, cols, to, place, sizes)
+    starts = np.cumsum(sizes)
+    out, sums = np.empty(starts[-1], np.int32), np.empty((len(matrices), starts[-1]))
+    free = starts[:-1].copy()
+    for (to, place, indptr, cols, values), factor in zip(slices, addends.factors, strict=True):
+        _scatter(indptr, cols, values, to, place, factor, free, out, sums)
+    indptr = merge_rows(starts, out, sums, np.zeros(count, np.int64), np.zeros((len(matrices), count)))
+    exchange.put(f"{block.name}-cols", out[: indptr[-1]])
+    for what, values in zip(matrices, sums, strict=True):
+        exchange.put(f"{block.name}-{what}", values[: indptr[-1]])
+    return np.diff(indptr)
 
 
 def _slice(exchange: Exchange, key: str, name: str, block: Block, matrices: Sequence[str]) -> tuple[Any, ...]:

@@ -36,7 +36,7 @@ _FORMAT: Final = 1
 _OPEN_DAYS: Final = 7
 """A month is closed when the window goes so many days beyond it, because late events still change its last days."""
 
-_DAYS_TOGETHER: Final = 10
+_DAYS_TOGETHER: Final = 20
 """So many days outside of closed months are summed by one task."""
 
 
@@ -85,7 +85,7 @@ def plan_parts(
     >>> days = {date(2026, 1, 30) + timedelta(days=n): f"d{n}" for n in range(60)}
     >>> parts = plan_parts("default", days, None, 0.0, ())
     >>> [len(part.days) for part in parts], [len(month.days) for month in parts[0].months]
-    ([30, 10, 10, 10], [2, 28])
+    ([30, 20, 10], [2, 28])
     """
     newest = newest or max(wanted)
     months: list[Part] = []
