@@ -1,6 +1,6 @@
 """The search on a shop's own log: cases cut out of its newest days, trials as Spark tasks, the batch list last."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from batch.evaluate import Case, held_out_cases, live_lists, task_of
-from batch.lists import person_lists
+from batch.lists import Lists, person_lists
 from batch.log import Log
 from batch.metrics import METRICS, case_metrics
 from batch.recipe import Recipe
@@ -21,14 +21,15 @@ from batch.units import DAY_MS
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-__all__ = ["SEARCH_BASE", "Sample", "choose_blend", "choose_recipe", "sample_of", "units_of"]
+__all__ = ["HISTORY", "SEARCH_BASE", "Sample", "choose_blend", "choose_recipe", "sample_of", "units_of"]
 
 SEARCH_BASE: Final = {"solve.candidates": 64}
 """Trials solve smaller systems than the model does: the order of settings is the same, at a tenth of the cost."""
 
 _SEED: Final = 5
-_HISTORY: Final = 50
+HISTORY: Final = 50
 """Actions of a person that a live score may use: the stream keeps twice as many in the person's value."""
+_LISTED: Final = 100
 _BLENDS: Final = (0.0, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.5, 4.0)
 
 
@@ -78,11 +79,16 @@ class Sample:
         return np.flatnonzero(self.place >= 0)
 
 
-def sample_of(log: Log, first_ms: int, cut_ms: int, recipe: Recipe, *, most: int = 4000) -> Sample | None:
+def sample_of(
+    log: Log, first_ms: int, cut_ms: int, recipe: Recipe, repeatable: npt.NDArray[np.bool_], *, most: int = 4000
+) -> Sample | None:
     """What a search works on: the log before ``first_ms`` to learn from, cases from there to ``cut_ms``.
 
     The question is the one that evaluation asks (:func:`batch.evaluate.held_out_cases`). None where there are no cases,
     or nothing to learn from.
+
+    Args:
+        repeatable: ``(items of the log,)``.
     """
     rows = np.flatnonzero(log.ms < first_ms)
     count = int(log.item.max(initial=-1)) + 1
@@ -92,10 +98,11 @@ def sample_of(log: Log, first_ms: int, cut_ms: int, recipe: Recipe, *, most: int
     before = log.until(cut_ms)
     before = replace(before, item=place[before.item].astype(np.int32))
     task = task_of(before, first_ms)
-    cases = held_out_cases(before, first_ms, seed=_SEED, most=most, history=_HISTORY, task=task)
+    cases = held_out_cases(before, first_ms, seed=_SEED, most=most, history=HISTORY, task=task)
     if not cases or known.sum() < 2:
         return None
     offsets, items, began = units_of(log, rows, place, recipe.moments.longest)
+    repeats = _repeats(before, cases, first_ms, repeatable[known], recipe)
     seen = np.concatenate([case.actions for case in cases])
     problem = Problem(
         int(known.sum()),
@@ -107,14 +114,33 @@ def sample_of(log: Log, first_ms: int, cut_ms: int, recipe: Recipe, *, most: int
         before.type[seen],
         np.concatenate(([0], np.cumsum([len(case.wanted) for case in cases]))),
         np.concatenate([case.wanted for case in cases]).astype(np.int64),
+        repeats.items,
+        repeats.scores,
     )
     return Sample(problem, before, cases, first_ms, place)
 
 
+def _repeats(
+    log: Log, cases: Sequence[Case], first_ms: int, repeatable: npt.NDArray[np.bool_], recipe: Recipe
+) -> Lists:
+    """Each case's batch list without what a model adds: what its person buys again. No column where nobody does."""
+    people, person = np.unique([case.person for case in cases], return_inverse=True)
+    nothing = (np.zeros(len(repeatable) + 1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32))
+    known, span = log.until(first_ms).only(people), (0, len(people))
+    lists = person_lists(nothing, known, span, first_ms, repeatable, {}, recipe.lists, _LISTED).take(person)
+    wide = int((lists.items >= 0).any(axis=0).sum())
+    return Lists(lists.items[:, :wide], lists.scores[:, :wide])
+
+
 def choose_recipe(
-    spark: "SparkSession", problem: Problem, start: Recipe, scratch: Path, say: Callable[[Step], None]
+    spark: "SparkSession",
+    problem: Problem,
+    start: Recipe,
+    scratch: Path,
+    say: Callable[[Step], None],
+    limit: Mapping[str, float] | None = None,
 ) -> Choice:
-    """Search from ``start`` with one Spark task a trial."""
+    """Search from ``start`` with one Spark task a trial; ``limit`` as in :func:`batch.search.search`."""
     from batch.job import try_recipes
 
     problem.save(scratch)
@@ -124,7 +150,8 @@ def choose_recipe(
 
     skip = ["event weights"] if len(np.unique(problem.seen_type)) < 2 else []
     skip += ["half-life"] if np.ptp(problem.age_d) < 14 else []
-    return search(start, score, base=SEARCH_BASE, skip=skip, limit={"model.history": _HISTORY}, say=say)
+    skip += [] if problem.listed.shape[1] else ["blend"]
+    return search(start, score, base=SEARCH_BASE, skip=skip, limit=limit, say=say)
 
 
 def choose_blend(trials: Trials, recipe: Recipe, sample: Sample, repeatable: npt.NDArray[np.bool_]) -> Choice:
@@ -137,7 +164,7 @@ def choose_blend(trials: Trials, recipe: Recipe, sample: Sample, repeatable: npt
     people, person = np.unique([case.person for case in sample.cases], return_inverse=True)
     known = sample.log.until(sample.first_ms).only(people)
     span = (0, len(people))
-    listed = person_lists(matrix, known, span, sample.first_ms, repeatable, weights, recipe.lists, 100)
+    listed = person_lists(matrix, known, span, sample.first_ms, repeatable, weights, recipe.lists, _LISTED)
     batch, wanted = listed.take(person), [case.wanted for case in sample.cases]
     steps = []
     for blend in _BLENDS:

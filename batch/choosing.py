@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from batch.choose import SEARCH_BASE, choose_blend, choose_recipe, sample_of
+from batch.choose import HISTORY, SEARCH_BASE, choose_blend, choose_recipe, sample_of
 from batch.days import midnight_ms
 from batch.search import Choice, Step, with_values
 from batch.trial import Trials
@@ -20,10 +20,10 @@ def searched(work: Work, spark: "SparkSession") -> Choice | None:
     days = max(work.options.holdout_days, 1)
     cut = work.data.last_day - timedelta(days=days - 1)
     first_ms, cut_ms = midnight_ms(cut - timedelta(days=days)), midnight_ms(cut)
-    sample = sample_of(work.data.log, first_ms, cut_ms, work.recipe)
+    sample = sample_of(work.data.log, first_ms, cut_ms, work.recipe, work.data.repeatable(work.data.items))
     if sample is None:
         return None
-    choice = choose_recipe(spark, sample.problem, work.recipe, work.scratch, _say)
+    choice = choose_recipe(spark, sample.problem, work.recipe, work.scratch, _say, {"model.history": HISTORY})
     names = [work.data.items[at] for at in sample.places()]
     trials = Trials(work.scratch, work.scratch / "trials")
     last = choose_blend(trials, with_values(choice.recipe, SEARCH_BASE), sample, work.data.repeatable(names))

@@ -62,7 +62,7 @@ class SolveRecipe(msgspec.Struct, frozen=True, kw_only=True):
     l1: Number = 0.5
     ridge_by: Literal["gram", "units"] = "units"
     selectivity: Number = 0.5
-    candidates: Count = 200
+    candidates: Count = 150
     popularity: Number = 0.0
     keep: Count = 100
     min_units: Count = 5

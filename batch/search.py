@@ -23,7 +23,7 @@ Values = Mapping[str, Any]
 Score = Callable[[Sequence[Recipe], bool], Sequence[float]]
 """``score(recipes, sampled)``: the metric of each, see :meth:`batch.trial.Trials.score`."""
 
-_GAIN: Final = 2e-4
+_GAIN: Final = 1e-3
 """A value has to be better by this share of the metric: less is noise of the cases, and the earlier value stays."""
 
 
@@ -137,6 +137,7 @@ _DECAY = _axis("model.decay", 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0, 16.0, 0.0)
 GRID: Final = (
     Coordinate("decay", _DECAY),
     Coordinate("diagonal", _DIAGONAL),
+    Coordinate("blend", _axis("model.blend", 0.0, 0.2, 0.5, 1.0, 1.5, 2.5)),
     Coordinate("order", _ORDER),
     Coordinate("gram weight", _axis(_EXPONENTS[0], 0.0, 0.3, 0.5, 1.0, 1.5, 2.0)),
     Coordinate("cross weight", _axis(_EXPONENTS[1], 0.0, 0.3, 0.5, 1.0, 1.5)),

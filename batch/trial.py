@@ -49,8 +49,10 @@ class Problem:
 
     ``offsets (R+1,)``, ``items``: units, oldest first. ``age_d (R,)``: age of each unit in days. Case c saw
     ``seen[seen_offsets[c]:seen_offsets[c+1]]`` (oldest first, unknown items −1) by actions of ``seen_type`` (places in
-    ``ACTION_TYPES``) and wants ``wanted`` likewise (unknown ones −2, −3, …). ``new_only``: what a case saw is not
-    recommended to it again.
+    ``ACTION_TYPES``) and wants ``wanted`` likewise (unknown ones −2, −3, …). ``listed (C, N)``, ``listed_score``: the
+    part of each case's batch list that no setting changes, its own repeats (−1 where there are fewer; N may be 0); it
+    counts by the recipe's ``blend``. ``new_only``: what a case saw is not recommended to it again, and lists are not
+    used.
     """
 
     count: int
@@ -62,6 +64,8 @@ class Problem:
     seen_type: npt.NDArray[np.int8]
     wanted_offsets: Longs
     wanted: Longs
+    listed: Ints
+    listed_score: npt.NDArray[np.float32]
     new_only: bool = False
 
     def save(self, folder: Path) -> None:
@@ -105,8 +109,9 @@ def rank_cases(
     by_age = np.array(action_weights(["view"] * int(lengths.max(initial=0)), {"view": 1.0}, model.decay))
     by_type = np.array([model.event_weights.get(name, 0.0) for name in ACTION_TYPES])
     weights = (by_age[age] * by_type[problem.seen_type[at]]).astype(np.float32)
-    none = (np.zeros(len(chosen) + 1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32))
-    hidden, blend = none, 0.0
+    wide = problem.listed.shape[1]
+    listed = (problem.listed[chosen].ravel(), problem.listed_score[chosen].ravel())
+    hidden, blend = (np.arange(len(chosen) + 1) * wide, *listed), model.blend
     if problem.new_only:
         # As a list of items worth less than anything: the kernel leaves out what scores below zero.
         sizes = end - begin
