@@ -1,4 +1,4 @@
-"""The model in one process, without Spark and without the product's code: what its training is timed and checked against.
+"""The model in one process, without Spark or the product's stages: what training is timed and checked against.
 
 The same formula: G = a·XᵀW_GX + (1−a)·diag(sources), C = a·XᵀW_CX + (1−a)·T, for each target the M items with the
 largest C_ij / (G_ii + l0)^selectivity and a ridge solve, the strongest K entries of a row, the second hop. SciPy makes
