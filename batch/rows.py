@@ -17,7 +17,18 @@ import numpy.typing as npt
 from batch.moments import Units
 from batch.recipe import MomentRecipe
 
-__all__ = ["Counts", "Rows", "UnitIndex", "count_units", "index_units", "row_blocks", "sum_rows", "write_rows"]
+__all__ = [
+    "Counts",
+    "Rows",
+    "UnitIndex",
+    "count_units",
+    "index_units",
+    "open_index",
+    "row_blocks",
+    "save_index",
+    "sum_rows",
+    "write_rows",
+]
 
 Ints = npt.NDArray[np.int32]
 Longs = npt.NDArray[np.int64]
@@ -25,6 +36,9 @@ Doubles = npt.NDArray[np.float64]
 
 _FAR: Final = 10
 """As in :mod:`batch.moments`: ordered pairs more than ``10·tau`` apart are left out."""
+
+_INDEX: Final = "index"
+_COPIED: Final = 1 << 23
 
 
 class UnitIndex(NamedTuple):
@@ -55,24 +69,34 @@ class Counts:
 
 
 def index_units(units: Units, count: int) -> UnitIndex:
-    """The index of some units over ``count`` items."""
-    place = np.argsort(units.items, kind="stable").astype(np.int64)
-    starts = np.searchsorted(units.items[place], np.arange(count + 1)).astype(np.int64)
-    unit = np.repeat(np.arange(len(units), dtype=np.int32), np.diff(units.offsets))
-    return UnitIndex(starts, unit[place], place)
+    """The index of some units over ``count`` items; actions on an item in the order of the units.
+
+    >>> index = index_units(Units(np.array([0, 2, 4]), np.array([0, 1, 1, 0], np.int32)), 2)
+    >>> index.starts.tolist(), index.unit.tolist(), index.place.tolist()
+    ([0, 2, 4], [0, 1, 0, 1], [0, 3, 1, 2])
+    """
+    starts = np.concatenate(([0], np.cumsum(np.bincount(units.items, minlength=count)))).astype(np.int64)
+    unit, place = np.empty(len(units.items), np.int32), np.empty(len(units.items), np.int64)
+    _index(units.offsets, units.items, starts[:-1].copy(), unit, place)
+    return UnitIndex(starts, unit, place)
+
+
+def save_index(folder: Path, index: UnitIndex) -> None:
+    """Write the index into ``folder``, so that tasks need not make it again."""
+    for what, values in index._asdict().items():
+        np.save(folder / f"{_INDEX}-{what}.npy", values)
+
+
+def open_index(folder: Path) -> UnitIndex:
+    """Map what :func:`save_index` wrote; copy-on-write, never written, so processes share the pages."""
+    return UnitIndex(*(np.load(folder / f"{_INDEX}-{what}.npy", mmap_mode="c") for what in UnitIndex._fields))
 
 
 def count_units(units: Units, index: UnitIndex, weight: Doubles) -> Counts:
     """The counts, each unit with its weight ``(R,)``."""
-    item = np.repeat(np.arange(len(index.starts) - 1), np.diff(index.starts))
-    new = np.ones(len(item), bool)
-    new[1:] = (np.diff(item) != 0) | (np.diff(index.unit) != 0)
-    followed = np.ones(len(units.items), bool)
-    followed[units.offsets[1:][np.diff(units.offsets) > 0] - 1] = False
-    followed = followed[index.place]
-    each, count = weight[index.unit], len(index.starts) - 1
-    everything = np.ones(len(item), bool)
-    return Counts(*(np.bincount(item[kept], each[kept], count).astype(float) for kept in (new, everything, followed)))
+    out = np.zeros((3, len(index.starts) - 1))
+    _counts(units.offsets, tuple(index), weight, out)
+    return Counts(*out)
 
 
 def sum_rows(units: Units, index: UnitIndex, weight: Doubles, rows: tuple[int, int], recipe: MomentRecipe) -> Rows:
@@ -97,8 +121,9 @@ def sum_rows(units: Units, index: UnitIndex, weight: Doubles, rows: tuple[int, i
 
 def row_blocks(index: UnitIndex, units: Units, most: int = 1 << 23) -> list[tuple[int, int]]:
     """Runs of rows that visit about ``most`` actions each, so that blocks cost alike."""
-    lengths = np.diff(units.offsets)[index.unit]
-    ends = np.concatenate(([0], np.cumsum(lengths)))[index.starts[1:]]
+    ends = np.zeros(len(index.starts) - 1, np.int64)
+    _visits(units.offsets, index.starts, index.unit, ends)
+    ends = np.cumsum(ends)
     blocks, first, count = [], 0, len(ends)
     while first < count:
         before = ends[first - 1] if first else 0
@@ -121,7 +146,9 @@ def write_rows(folder: Path, name: str, items: Sequence[str], counts: Counts, bl
                 files[what] = (folder / f"{name}-{what}.npy").open("wb")
                 _head(files[what], kinds[what], 0)
             if what in files:
-                files[what].write(np.ascontiguousarray(values, kinds[what]).tobytes())
+                plain = np.ascontiguousarray(values, kinds[what])
+                for at in range(0, len(plain), _COPIED):  # in pieces, so that a mapped block is not read whole
+                    files[what].write(plain[at : at + _COPIED].data)
                 sizes[what] += len(values)
     for what, file in files.items():
         file.seek(0)
@@ -140,6 +167,38 @@ def _head(file: Any, kind: np.dtype[Any], count: int) -> None:
     if file.tell() != 128:
         message = f"the header of an .npy file has {file.tell()} bytes; expected 128 for any count"
         raise ValueError(message)
+
+
+@numba.njit(cache=True, nogil=True)
+def _index(offsets: Any, items: Any, free: Any, unit: Any, place: Any) -> None:
+    """A counting sort."""
+    for r in range(len(offsets) - 1):
+        for s in range(offsets[r], offsets[r + 1]):
+            at = free[items[s]]
+            free[items[s]] = at + 1
+            unit[at], place[at] = r, s
+
+
+@numba.njit(cache=True, nogil=True)
+def _counts(offsets: Any, index: Any, weight: Any, out: Any) -> None:
+    starts, unit, place = index
+    for j in range(len(starts) - 1):
+        before = -1
+        for e in range(starts[j], starts[j + 1]):
+            r = unit[e]
+            if r != before:
+                before = r
+                out[0, j] += weight[r]
+            out[1, j] += weight[r]
+            if place[e] + 1 < offsets[r + 1]:
+                out[2, j] += weight[r]
+
+
+@numba.njit(cache=True, nogil=True)
+def _visits(offsets: Any, starts: Any, unit: Any, out: Any) -> None:
+    for j in range(len(out)):
+        for e in range(starts[j], starts[j + 1]):
+            out[j] += offsets[unit[e] + 1] - offsets[unit[e]]
 
 
 @numba.njit(cache=True, nogil=True)

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from batch.moments import Totals
 from batch.recipe import SolveRecipe
-from batch.solve_kernels import diagonal_of, hop_rows, solve_columns
+from batch.solve_kernels import diagonal_of, hop_rows, solve_columns, with_diagonal
 
 __all__ = ["System", "Triples", "build_system", "keep_strongest", "satiate", "second_hop", "solve_targets"]
 
@@ -135,11 +135,8 @@ def satiate(matrix: Matrix, strength: float) -> Matrix:
         return matrix
     filled = np.flatnonzero(np.diff(indptr))
     largest = np.maximum.reduceat(np.abs(data), indptr[filled])
-    rows = np.repeat(np.arange(count), np.diff(indptr))
-    others = rows != cols
-    rows = np.concatenate([rows[others], np.arange(count)])
-    cols = np.concatenate([cols[others], np.arange(count, dtype=np.int32)])
-    data = np.concatenate([data[others], np.full(count, -strength * np.median(largest), np.float32)])
-    order = np.lexsort((cols, rows))
-    starts = np.searchsorted(rows[order], np.arange(count + 1)).astype(np.int64)
-    return starts, cols[order], data[order]
+    starts = np.zeros(count + 1, np.int64)
+    room = len(data) + count
+    columns, values = np.empty(room, np.int32), np.empty(room, np.float32)
+    with_diagonal(indptr, cols, data, np.float32(-strength * np.median(largest)), starts, columns, values)
+    return starts, columns[: starts[-1]], values[: starts[-1]]

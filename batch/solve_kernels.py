@@ -5,7 +5,7 @@ from typing import Any
 import numba
 import numpy as np
 
-__all__ = ["diagonal_of", "hop_rows", "solve_columns"]
+__all__ = ["diagonal_of", "hop_rows", "solve_columns", "with_diagonal"]
 
 
 @numba.njit(cache=True, nogil=True)
@@ -210,3 +210,22 @@ def hop_rows(
         lengths[r] = _strongest(sizes, items.shape[1], places)
         for w in range(lengths[r]):
             items[r, w], values[r, w] = columns[places[w]], total[columns[places[w]]]
+
+
+@numba.njit(cache=True, nogil=True)
+def with_diagonal(indptr: Any, cols: Any, data: Any, value: float, starts: Any, columns: Any, values: Any) -> None:
+    """Rows with ``value`` on the diagonal, where its column belongs."""
+    end = 0
+    for i in range(len(indptr) - 1):
+        done = False
+        for p in range(indptr[i], indptr[i + 1]):
+            if not done and cols[p] >= i:
+                columns[end], values[end], done = i, value, True
+                end += 1
+            if cols[p] != i:
+                columns[end], values[end] = cols[p], data[p]
+                end += 1
+        if not done:
+            columns[end], values[end] = i, value
+            end += 1
+        starts[i + 1] = end
