@@ -2,7 +2,6 @@
 
 import itertools
 import multiprocessing
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,9 +11,11 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
+from threadpoolctl import threadpool_limits
 
 from batch.metrics import METRICS, case_metrics
 from batch.trial import METRIC, Problem
+from benchmarks.memory import PeakMemory
 
 __all__ = ["NAMES", "Tuned", "popularity_rows", "tuned"]
 
@@ -68,10 +69,7 @@ def tuned(name: str, folder: Path, seconds: float) -> Tuned:
 
 
 def _tuned(name: str, folder: str, seconds: float) -> Tuned:
-    from benchmarks.memory import PeakMemory
-
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the package asks for: it has its own threads
-    with PeakMemory() as memory:
+    with threadpool_limits(1, "blas"), PeakMemory() as memory:  # as the package asks for: it has its own threads
         began = time.monotonic()
         problem = Problem.open(Path(folder) / "validation")
         best, best_value, trials = dict[str, Any](), -1.0, 0

@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 import numpy as np
 import numpy.typing as npt
 
+from batch.moments import Units
 from contracts.lake import day_prefix
 
 __all__ = ["Shop", "lake_objects"]
@@ -60,6 +61,24 @@ class Shop:
             )
             lines.append(((received.date() - midnight.date()).days, line.encode()))
         return lines
+
+    def units(self, events: int) -> tuple[Units, npt.NDArray[np.float64]]:
+        """About so many events as units over the places of ``items``, and the age of each unit in days, oldest first.
+
+        >>> units, age_d = Shop(items=100).units(1000)
+        >>> len(units.items), age_d.max() < 365, bool(np.all(np.diff(age_d) <= 0))
+        (1000, True, True)
+        """
+        rng = np.random.default_rng((self.seed, events))
+        lengths = rng.geometric(1 / self.visit, max(1, round(1.2 * events / self.visit)) + 100)
+        ends = np.cumsum(lengths)
+        visits = int(np.searchsorted(ends, events)) + 1
+        lengths = lengths[:visits]
+        lengths[-1] -= ends[visits - 1] - events
+        offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
+        visit = np.repeat(np.arange(visits), lengths)
+        items = self._items(rng, len(visit), visits, visit).astype(np.int32)
+        return Units(offsets, items), (1 - np.arange(1, visits + 1) / visits) * 365
 
     def _items(
         self, rng: np.random.Generator, count: int, visits: int, visit: npt.NDArray[np.int64]
