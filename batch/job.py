@@ -13,6 +13,7 @@ import numpy.typing as npt
 from pyspark import SparkFiles
 from pyspark.sql import SparkSession
 
+from batch.lake import settle
 from batch.lists import Lists, person_lists, similar_items
 from batch.log import Log
 from batch.merge import open_totals
@@ -20,7 +21,16 @@ from batch.moments import Totals
 from batch.progress import spark_progress
 from batch.publish import Entry, ListWriter
 from batch.recipe import ListRecipe, Recipe, SolveRecipe
-from batch.solve import Matrix, Triples, build_system, keep_strongest, satiate, second_hop, solve_targets
+from batch.solve import (
+    Matrix,
+    Triples,
+    build_system,
+    keep_strongest,
+    replace_columns,
+    satiate,
+    second_hop,
+    solve_targets,
+)
 from batch.trial import PROBLEM, Trials
 from contracts.settings import Settings
 
@@ -106,8 +116,8 @@ def solve_model(
     entries of a row together where its strongest are kept; the driver only sees those.
 
     Args:
-        again: solve only these targets, and take the other columns from a model over the same items: a column that no
-            new event touched hardly changes.
+        again: solve only these targets, and take the other columns from a model of the same recipe over the same items:
+            a column that no new event touched hardly changes. Not with a second hop, after which columns are mixtures.
     """
     count = len(np.load(folder / f"{name}-units.npy", mmap_mode="r"))
     targets = np.arange(count) if again is None else again[0]
@@ -116,7 +126,10 @@ def solve_model(
     rows = max(1, -(-count // _ROWS))
 
     def solve_block(block: int) -> Iterator[tuple[int, bytes]]:
-        system = build_system(_totals(shared.place(), name), recipe)
+        settle()
+        place = shared.place()
+        made_ns = (place / f"{name}-indptr.npy").stat().st_mtime_ns
+        system = build_system(_totals(place, name, made_ns), recipe)
         found = solve_targets(system, targets[block::tasks], recipe)
         return _by_rows(found, rows)
 
@@ -127,19 +140,19 @@ def solve_model(
         return block[0], keep_strongest(triples, min(_ROWS, count - first), recipe.keep, first)
 
     solved = spark.sparkContext.parallelize(range(tasks), tasks).flatMap(solve_block)
-    if again is not None:
-        kept = spark.sparkContext.parallelize(list(_by_rows(_untouched(again[1], targets), rows)), 1)
-        solved = solved.union(kept)
     with spark_progress(spark.sparkContext, "solve", tasks):
         made = dict(solved.groupByKey(rows).map(strongest).collect())
     matrix = _stacked(
         [made.get(block, _empty_rows(max(0, min(_ROWS, count - block * _ROWS)))) for block in range(rows)]
     )
-    return satiate(_hopped(spark, matrix, recipe, folder, name), recipe.satiation)
+    if again is None:
+        return satiate(_hopped(spark, matrix, matrix, recipe, folder, name), recipe.satiation)
+    whole = replace_columns(again[1], targets, matrix, recipe)
+    return satiate(_hopped(spark, whole, matrix, recipe, folder, name), recipe.satiation)
 
 
 @lru_cache(maxsize=2)
-def _totals(folder: Path, name: str) -> Totals:
+def _totals(folder: Path, name: str, made_ns: int) -> Totals:
     """Opened once a Python worker: the item ids of a large catalogue take a while to read."""
     return open_totals(folder, name)
 
@@ -154,14 +167,6 @@ def _by_rows(triples: Triples, blocks: int) -> Iterator[tuple[int, bytes]]:
         yield int(number), pickle.dumps((triples.items[part], triples.targets[part], triples.weights[part]), 5)
 
 
-def _untouched(matrix: Matrix, targets: npt.NDArray[np.int64]) -> Triples:
-    """The entries of a matrix in other columns than ``targets``."""
-    indptr, cols, data = matrix
-    rows = np.repeat(np.arange(len(indptr) - 1, dtype=np.int32), np.diff(indptr))
-    kept = ~np.isin(cols, targets) & (rows != cols)
-    return Triples(rows[kept], cols[kept], data[kept])
-
-
 def _empty_rows(count: int) -> Matrix:
     return np.zeros(count + 1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32)
 
@@ -173,15 +178,22 @@ def _stacked(blocks: Sequence[Matrix]) -> Matrix:
     return indptr.astype(np.int64), *(np.concatenate([block[at] for block in blocks]) for at in (1, 2))
 
 
-def _hopped(spark: SparkSession, matrix: Matrix, recipe: SolveRecipe, folder: Path, name: str) -> Matrix:
-    """The second hop, by blocks of rows."""
+def _hopped(
+    spark: SparkSession, matrix: Matrix, solved: Matrix, recipe: SolveRecipe, folder: Path, name: str
+) -> Matrix:
+    """The second hop, by blocks of rows; columns that were not ``solved`` had theirs when they were."""
     if not recipe.hop:
         return matrix
-    shared = Shared(folder, f"{name}-hop").save(spark, dict(zip(("indptr", "cols", "data"), matrix, strict=True)))
+    parts = ("indptr", "cols", "data")
+    shared = Shared(folder, f"{name}-hop").save(spark, dict(zip(parts, matrix, strict=True)))
+    partial = matrix is not solved
+    if partial:
+        Shared(folder, f"{name}-hop").save(spark, {f"new-{p}": a for p, a in zip(parts, solved, strict=True)})
 
     def hop_block(rows: tuple[int, int]) -> Matrix:
-        whole = tuple(shared.load(part) for part in ("indptr", "cols", "data"))
-        return second_hop(whole, rows, recipe.hop, recipe.hop_width, recipe.keep)
+        settle()
+        whole, new = (tuple(shared.load(start + part) for part in parts) for start in ("", "new-" if partial else ""))
+        return second_hop(whole, rows, recipe.hop, recipe.hop_width, recipe.keep, new)
 
     return _stacked(_in_blocks(spark, "hop", len(matrix[0]) - 1, _ROWS, hop_block))
 

@@ -38,6 +38,7 @@ __all__ = [
     "read_contents",
     "runner",
     "scan",
+    "settle",
     "start_spark",
     "warm_workers",
 ]

@@ -8,9 +8,18 @@ import numpy.typing as npt
 
 from batch.moments import Totals
 from batch.recipe import SolveRecipe
-from batch.solve_kernels import diagonal_of, hop_rows, solve_columns, with_diagonal
+from batch.solve_kernels import diagonal_of, hop_rows, merge_columns, solve_columns, with_diagonal
 
-__all__ = ["System", "Triples", "build_system", "keep_strongest", "satiate", "second_hop", "solve_targets"]
+__all__ = [
+    "System",
+    "Triples",
+    "build_system",
+    "keep_strongest",
+    "replace_columns",
+    "satiate",
+    "second_hop",
+    "solve_targets",
+]
 
 Ints = npt.NDArray[np.int32]
 Longs = npt.NDArray[np.int64]
@@ -99,8 +108,34 @@ def keep_strongest(triples: Triples, count: int, keep: int, first: int = 0) -> M
     return indptr, triples.targets[kept], triples.weights[kept].astype(np.float32)
 
 
-def second_hop(matrix: Matrix, rows: tuple[int, int], strength: float, width: int, keep: int) -> Matrix:
+def replace_columns(old: Matrix, targets: npt.NDArray[Any], new: Matrix, recipe: SolveRecipe) -> Matrix:
+    """``old`` with the columns ``targets`` of ``new``, and of each row the strongest ``recipe.keep`` entries.
+
+    The diagonal of ``old`` is left out where :func:`satiate` had set it.
+
+    >>> old = (np.array([0, 2, 3]), np.array([0, 1, 0], np.int32), np.array([5, 2, 3], np.float32))
+    >>> new = (np.array([0, 1, 1]), np.array([1], np.int32), np.array([4], np.float32))
+    >>> [part.tolist() for part in replace_columns(old, np.array([1]), new, SolveRecipe(satiation=0))]
+    [[0, 2, 3], [0, 1, 0], [5.0, 4.0, 3.0]]
+    """
+    count = len(old[0]) - 1
+    solved = np.zeros(count, bool)
+    solved[targets] = True
+    lengths = np.zeros(count, np.int64)
+    items, values = np.empty((count, recipe.keep), np.int32), np.empty((count, recipe.keep), np.float32)
+    merge_columns(old, new, solved, recipe.satiation == 0, lengths, items, values)
+    filled = np.arange(recipe.keep) < lengths[:, None]
+    return np.concatenate(([0], np.cumsum(lengths))), items[filled], values[filled]
+
+
+def second_hop(
+    matrix: Matrix, rows: tuple[int, int], strength: float, width: int, keep: int, onto: Matrix | None = None
+) -> Matrix:
     """The rows from ``rows[0]`` to ``rows[1]`` (excluded) of ``topK(B + strength · P · B)``.
+
+    Args:
+        onto: the second B of the formula where it is not the first, over the same items: columns of the first that it
+            has nothing of stay as they are.
 
     P holds of each row of B its ``width`` largest positive entries, the item itself left out, scaled to sum to one:
     what goes with the things that go with an item goes with it as well, where they were rarely seen together.
@@ -109,11 +144,10 @@ def second_hop(matrix: Matrix, rows: tuple[int, int], strength: float, width: in
     >>> [part.tolist() for part in second_hop(B, (0, 3), 0.5, 2, 9)]
     [[0, 2, 3, 3], [1, 2, 2], [2.0, 2.0, 4.0]]
     """
-    indptr, cols, data = matrix
     lengths = np.zeros(rows[1] - rows[0], np.int64)
     out = np.zeros((len(lengths), keep), np.int32)
     values = np.zeros((len(lengths), keep), np.float32)
-    hop_rows(indptr, cols, data, rows[0], np.float32(strength), width, lengths, out, values)
+    hop_rows(matrix, onto or matrix, rows[0], np.float32(strength), width, lengths, out, values)
     filled = np.arange(keep) < lengths[:, None]
     return np.concatenate(([0], np.cumsum(lengths))), out[filled], values[filled]
 
@@ -138,5 +172,5 @@ def satiate(matrix: Matrix, strength: float) -> Matrix:
     starts = np.zeros(count + 1, np.int64)
     room = len(data) + count
     columns, values = np.empty(room, np.int32), np.empty(room, np.float32)
-    with_diagonal(indptr, cols, data, np.float32(-strength * np.median(largest)), starts, columns, values)
+    with_diagonal(indptr, cols, data, float(-strength * np.median(largest)), starts, columns, values)
     return starts, columns[: starts[-1]], values[: starts[-1]]

@@ -5,7 +5,7 @@ from typing import Any
 import numba
 import numpy as np
 
-__all__ = ["diagonal_of", "hop_rows", "solve_columns", "with_diagonal"]
+__all__ = ["diagonal_of", "hop_rows", "merge_columns", "solve_columns", "with_diagonal"]
 
 
 @numba.njit(cache=True, nogil=True)
@@ -175,9 +175,11 @@ def solve_columns(
 
 @numba.njit(cache=True, nogil=True)
 def hop_rows(
-    indptr: Any, cols: Any, data: Any, first: int, strength: Any, width: int, lengths: Any, items: Any, values: Any
+    matrix: Any, onto: Any, first: int, strength: Any, width: int, lengths: Any, items: Any, values: Any
 ) -> None:
     """See :func:`batch.solve.second_hop`; row r of ``items`` and ``values`` belongs to item ``first + r``."""
+    indptr, cols, data = matrix
+    onto_indptr, onto_cols, onto_data = onto
     count = len(indptr) - 1
     total, stamp = np.zeros(count, np.float32), np.zeros(count, np.int64)
     touched, places = np.zeros(count, np.int32), np.zeros(max(width, items.shape[1]), np.int64)
@@ -197,12 +199,12 @@ def hop_rows(
             scale += forward[places[w]]
         for w in range(wide):
             k, share = cols[begin + places[w]], strength * forward[places[w]] / scale
-            for p in range(indptr[k], indptr[k + 1]):
-                j = cols[p]
+            for p in range(onto_indptr[k], onto_indptr[k + 1]):
+                j = onto_cols[p]
                 if stamp[j] != r + 1:
                     stamp[j], total[j], touched[reached] = r + 1, 0.0, j
                     reached += 1
-                total[j] += share * data[p]
+                total[j] += share * onto_data[p]
         columns = np.sort(touched[:reached])
         sizes = np.zeros(reached)
         for p in range(reached):
@@ -229,3 +231,31 @@ def with_diagonal(indptr: Any, cols: Any, data: Any, value: float, starts: Any, 
             columns[end], values[end] = i, value
             end += 1
         starts[i + 1] = end
+
+
+@numba.njit(cache=True, nogil=True)
+def merge_columns(old: Any, new: Any, solved: Any, own: bool, lengths: Any, items: Any, values: Any) -> None:
+    """See :func:`batch.solve.replace_columns`; rows of both are sorted by column and have no column in common."""
+    keep = items.shape[1]
+    most = 0
+    for i in range(len(lengths)):
+        most = max(most, old[0][i + 1] - old[0][i] + new[0][i + 1] - new[0][i])
+    cols, data, sizes = np.zeros(most, np.int32), np.zeros(most, np.float32), np.zeros(most)
+    places = np.zeros(keep, np.int64)
+    for i in range(len(lengths)):
+        p, q, end = old[0][i], new[0][i], 0
+        while p < old[0][i + 1] or q < new[0][i + 1]:
+            if q == new[0][i + 1] or (p < old[0][i + 1] and old[1][p] < new[1][q]):
+                if not solved[old[1][p]] and (own or old[1][p] != i):
+                    cols[end], data[end] = old[1][p], old[2][p]
+                    end += 1
+                p += 1
+            else:
+                cols[end], data[end] = new[1][q], new[2][q]
+                end += 1
+                q += 1
+        for at in range(end):
+            sizes[at] = abs(data[at])
+        lengths[i] = _strongest(sizes[:end], keep, places)
+        for at in range(lengths[i]):
+            items[i, at], values[i, at] = cols[places[at]], data[places[at]]

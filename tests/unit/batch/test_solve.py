@@ -7,7 +7,16 @@ import pytest
 
 from batch.moments import Totals, Units, day_moments, sum_moments
 from batch.recipe import MomentRecipe, SolveRecipe
-from batch.solve import Triples, build_system, keep_strongest, satiate, solve_targets
+from batch.solve import (
+    Matrix,
+    Triples,
+    build_system,
+    keep_strongest,
+    replace_columns,
+    satiate,
+    second_hop,
+    solve_targets,
+)
 
 ITEMS = 12
 BASKETS = MomentRecipe()
@@ -137,3 +146,57 @@ def test_on_a_checkerboard_shop_an_item_leads_to_its_own_group_only() -> None:
     same = np.add.outer(np.arange(10), np.arange(10)) % 2 == 0
     assert (b[same & ~np.eye(10, dtype=bool)] > 0).all()
     assert (b[~same] == 0).all()
+
+
+def as_dense(matrix: Matrix) -> np.ndarray:
+    return dense(*matrix)
+
+
+@pytest.mark.parametrize("satiation", [0.0, 2.0])
+def test_columns_that_are_solved_again_replace_theirs_and_no_others(satiation: float) -> None:
+    recipe = SolveRecipe(candidates=50, keep=50, own=0.2, satiation=satiation)
+    system = build_system(totals(), recipe)
+    whole = keep_strongest(solve_targets(system, np.arange(ITEMS), recipe), ITEMS, recipe.keep)
+    wrong = (whole[0], whole[1], whole[2] * np.float32(1.5))
+    targets = np.array([2, 7])
+    again = keep_strongest(solve_targets(system, targets, recipe), ITEMS, recipe.keep)
+    found, was, wanted = (as_dense(m) for m in (replace_columns(wrong, targets, again, recipe), wrong, whole))
+    if satiation:
+        np.fill_diagonal(was, 0)  # what satiation had set says nothing about the item
+    np.testing.assert_array_equal(found[:, targets], wanted[:, targets])
+    others = np.setdiff1d(np.arange(ITEMS), targets)
+    np.testing.assert_array_equal(found[:, others], was[:, others])
+
+
+def test_a_row_of_old_and_new_columns_keeps_its_strongest() -> None:
+    old = (np.array([0, 3]), np.array([0, 1, 2], np.int32), np.array([0.5, -3.0, 2.0], np.float32))
+    old = (np.concatenate([old[0], [3, 3, 3]]), *old[1:])
+    new = (np.array([0, 1, 1, 1, 1]), np.array([3], np.int32), np.array([-2.5], np.float32))
+    found = replace_columns(old, np.array([3]), new, SolveRecipe(keep=2, satiation=0))
+    assert [part.tolist() for part in found] == [[0, 2, 2, 2, 2], [1, 3], [-3.0, -2.5]]
+
+
+def test_the_second_hop_leaves_columns_alone_that_were_not_solved() -> None:
+    """B + ρ·P·B where the second B has only the solved columns."""
+    recipe = SolveRecipe(candidates=50, keep=50, satiation=0.0)
+    whole = keep_strongest(solve_targets(build_system(totals(), recipe), np.arange(ITEMS), recipe), ITEMS, recipe.keep)
+    hopped = second_hop(whole, (0, ITEMS), 0.4, 3, 50)
+    targets = np.array([1, 4])
+    rows = np.repeat(np.arange(ITEMS), np.diff(whole[0]))
+    kept = np.isin(whole[1], targets)
+    solved = (np.searchsorted(rows[kept], np.arange(ITEMS + 1)).astype(np.int64), whole[1][kept], whole[2][kept])
+    partly = as_dense(second_hop(whole, (0, ITEMS), 0.4, 3, 50, solved))
+    others = np.setdiff1d(np.arange(ITEMS), targets)
+    np.testing.assert_allclose(partly[:, targets], as_dense(hopped)[:, targets], rtol=1e-6)
+    np.testing.assert_array_equal(partly[:, others], as_dense(whole)[:, others])
+
+
+def test_satiation_is_set_where_its_column_belongs() -> None:
+    whole = keep_strongest(solve_targets(build_system(totals(), ALL), np.arange(ITEMS), ALL), ITEMS, 3)
+    indptr, cols, data = satiate(whole, 2.0)
+    assert all(np.all(np.diff(cols[indptr[i] : indptr[i + 1]]) > 0) for i in range(ITEMS))
+    out, plain = as_dense((indptr, cols, data)), as_dense(whole)
+    largest = np.median(np.abs(plain).max(1))
+    np.testing.assert_allclose(np.diag(out), -2.0 * largest, rtol=1e-6)
+    np.fill_diagonal(out, 0)
+    np.testing.assert_array_equal(out, plain)
