@@ -27,8 +27,9 @@ SEARCH_BASE: Final = {"solve.candidates": 64}
 """Trials solve smaller systems than the model does: the order of settings is the same, at a tenth of the cost."""
 
 _SEED: Final = 5
-HISTORY: Final = 50
-"""Actions of a person that a live score may use: the stream keeps twice as many in the person's value."""
+HISTORY: Final = 20
+"""The longest history that a search may choose for a shop: the stream scores so many actions at every event, and keeps
+twice as many with each person. Longer ones are a little better and dearer: ``--set model.history=50``."""
 _LISTED: Final = 100
 _BLENDS: Final = (0.0, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.5, 4.0)
 

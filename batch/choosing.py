@@ -16,10 +16,10 @@ __all__ = ["searched"]
 
 
 def searched(work: Work, spark: "SparkSession") -> Choice | None:
-    """The best settings for the week before the one that judges; None where there is too little to choose by."""
+    """The best settings for the two weeks before the one that judges; None where there is too little to choose by."""
     days = max(work.options.holdout_days, 1)
     cut = work.data.last_day - timedelta(days=days - 1)
-    first_ms, cut_ms = midnight_ms(cut - timedelta(days=days)), midnight_ms(cut)
+    first_ms, cut_ms = midnight_ms(cut - timedelta(days=2 * days)), midnight_ms(cut)
     sample = sample_of(work.data.log, first_ms, cut_ms, work.recipe, work.data.repeatable(work.data.items))
     if sample is None:
         return None

@@ -89,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
         "--search",
         choices=("auto", "always", "never"),
         default="auto",
-        help="choose settings on the week before the one that judges: auto does where the live model's were not chosen "
+        help="choose settings on the days before those that judge: auto does where the live model's were not chosen "
         "in the last 28 days (default: auto)",
     )
     how.add_argument(
