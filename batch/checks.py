@@ -117,7 +117,7 @@ def check_days(
     Args:
         facts: any days; one that is missing between the first and the newest had no action.
         now_ms: days that ended less than ``rule.grace_minutes`` ago are not complete.
-        judge_from: the day on which the live model was trained (default: the newest eight days). What a model that is
+        judge_from: the day on which the live model's data end (default: the newest eight days). What a model that is
             already live was trained on is not judged again.
 
     The days after the newest action are not judged one by one; ``stale`` warns of them once.

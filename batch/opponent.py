@@ -22,7 +22,7 @@ from contracts.lake import model_prefix
 from contracts.snapshot import Manifest, Snapshot
 from stores.objects import Objects
 
-__all__ = ["Opponent", "recipe_of"]
+__all__ = ["Opponent", "recipe_of", "same_columns"]
 
 _REFIT: Final = "incumbent"
 
@@ -30,6 +30,11 @@ _REFIT: Final = "incumbent"
 def recipe_of(manifest: Manifest) -> Recipe:
     """The settings that a model was made with; what it does not name is as it is here."""
     return msgspec.convert(manifest.training, Recipe)
+
+
+def same_columns(mine: Recipe, theirs: Recipe) -> bool:
+    """Whether the columns of two models may stand in one matrix."""
+    return (mine.moments, mine.window, mine.solve) == (theirs.moments, theirs.window, theirs.solve)
 
 
 @dataclass(frozen=True, slots=True)

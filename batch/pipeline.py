@@ -201,7 +201,7 @@ def _finish(state: _Run, work: Work, stores: Stores | None) -> dict[str, Any]:
     options, clock, live = state.options, state.clock, state.live
     now_ms = int(state.now.timestamp() * 1000)
     until_ms = min(now_ms, midnight_ms(options.until) + 2 * DAY_MS)
-    judge_from = live.manifest.trained_at.date() if live else None
+    judge_from = _last_seen(live) if live else None
     facts = facts_of(work.data.counts, work.data.log, work.data.items)
     findings = check_days(facts, until_ms, work.recipe.checks, judge_from=judge_from)
     judgement: Judgement | None = None
@@ -227,11 +227,19 @@ def _finish(state: _Run, work: Work, stores: Stores | None) -> dict[str, Any]:
     manifest = msgspec.structs.replace(manifest, rows=rows)
     if stores:
         manifest = release(work, state.settings, stores, clock, manifest, made, extra)
-        if judgement:
-            moments = judgement.ranker.moments
-            keep_day(state.objects, options.shop, work.recipe, state.found.stored, moments, cut)
         forget_old(state.settings, state.objects, options.shop, work.sums.plan)
+        if judgement:
+            keep_day(state.objects, options.shop, work.recipe, judgement.ranker.moments, cut)
     return _summary(manifest, clock, published=stores is not None)
+
+
+def _last_seen(live: Opponent) -> date:
+    """The last, unfinished, day the live model has seen: that of its training, or where that ended before, ``until``.
+
+    Not the last day with data: that days were empty was known when it was published.
+    """
+    trained, until = live.manifest.trained_at.date(), live.manifest.training.get("until")
+    return min(trained, date.fromisoformat(until)) if until else trained
 
 
 def _manifest(state: _Run, work: Work, judgement: Judgement | None, checks: dict[str, Any]) -> Manifest:
@@ -239,7 +247,11 @@ def _manifest(state: _Run, work: Work, judgement: Judgement | None, checks: dict
     counts = sum(map(Counter, work.data.counts.values()), Counter[str]())
     theta = judgement.ranker.choice.theta if judgement else 0.0
     weights = judgement.ranker.weights if judgement else {}
-    training = recipe.plain() | {"settings_digest": recipe.digest, "holdout_days": options.holdout_days}
+    training = recipe.plain() | {
+        "settings_digest": recipe.digest,
+        "holdout_days": options.holdout_days,
+        "until": options.until.isoformat(),
+    }
     return Manifest(
         shop_id=options.shop,
         version=new_version(state.now, recipe.digest),

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from itertools import pairwise
 from typing import Any, Final
 
 import msgspec
@@ -14,22 +15,25 @@ from batch.judging import Judgement
 from batch.lists import popular_items
 from batch.log import Log
 from batch.moments import Totals
-from batch.opponent import Opponent
+from batch.opponent import Opponent, recipe_of, same_columns
+from batch.partition import decode_actions, partition_path
 from batch.publish import Entry, ListWriter, Stores, prune_versions, switch, upload_snapshot
 from batch.report import build_report
 from batch.requests import daily_actions, price_positions
 from batch.solve import Matrix
-from batch.units import DAY_MS
 from batch.work import Work
 from contracts.errors import PublishConflict
 from contracts.lake import model_prefix, refused_report_path, report_path
 from contracts.settings import Settings
 from contracts.snapshot import Manifest, Snapshot, write_snapshot
-from stores.objects import Objects
+from stores.objects import NotFound, Objects
 
 __all__ = ["Made", "make_model", "release", "report_refusal"]
 
 _POPULAR: Final = 200
+
+Action = tuple[str, str, int, int]
+"""Who, what, by which type of event, when."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,7 @@ class Made:
 
 
 def make_model(work: Work, live: Opponent | None, keys: Mapping[str, str]) -> Made:
-    """Solve all targets, or with ``targets="touched"`` those of days that the live model has not seen as they are.
+    """Solve all targets, or with ``targets="touched"`` those of units that the live model has not seen as they are.
 
     Args:
         keys: what the window's days are made from, as in the manifest's ``days``.
@@ -53,21 +57,41 @@ def make_model(work: Work, live: Opponent | None, keys: Mapping[str, str]) -> Ma
     totals = work.sums.total("total", min_units=solve.min_units)
     again = None
     if work.options.targets == "touched" and live is not None and live.manifest.days:
-        changed = [day for day, key in keys.items() if live.manifest.days.get(day) != key]
-        touched = _touched(work, changed, totals.items)
-        again = (touched, _previous(work, live, totals.items))
+        if solve.hop or not same_columns(work.recipe, recipe_of(live.manifest)):
+            print("train: all items are solved, because of a second hop or of other settings than the live model's")
+        else:
+            again = (_touched(work, live, keys, totals.items), _previous(work, live, totals.items))
     matrix = solve_model(work.spark, work.scratch, "total", solve, again=again)
     return Made(totals, matrix, len(totals.items) if again is None else len(again[0]))
 
 
-def _touched(work: Work, days: list[str], items: list[str]) -> npt.NDArray[np.int64]:
-    """Places of the items in units of some days; a unit that began before midnight belongs to the day before."""
-    log = work.data.log
-    numbers = np.array([np.datetime64(day).astype("datetime64[D]").astype(np.int64) for day in days], np.int64)
-    inside = np.isin(log.ms // DAY_MS, np.concatenate([numbers, numbers + 1]))
-    place = {item: at for at, item in enumerate(items)}
-    names = (work.data.items[at] for at in np.unique(log.item[inside]))
-    return np.array(sorted(place[name] for name in names if name in place), np.int64)
+def _touched(work: Work, live: Opponent, keys: Mapping[str, str], items: list[str]) -> npt.NDArray[np.int64]:
+    """Places of the items of all units that the live model has not seen as they are now.
+
+    The sums of a day are made again when its neighbours change, so that a changed key says little: units are compared.
+    """
+    names: set[str] = set()
+    for day, key in keys.items():
+        known = live.manifest.days.get(day)
+        if known == key:
+            continue
+        here = date.fromisoformat(day)
+        new = _units(live.objects, work.sums.plan.wanted[here])
+        old = _units(live.objects, partition_path(live.manifest.shop_id, here, known)) if known else frozenset()
+        names.update(action[1] for unit in old ^ new for action in unit)
+    return np.array([at for at, item in enumerate(items) if item in names], np.int64)
+
+
+def _units(objects: Objects, path: str) -> frozenset[tuple[Action, ...]]:
+    """The units of a stored day; none where its sums were deleted, as after a rollback."""
+    try:
+        actions, items, _ = decode_actions(objects.get(path))
+    except NotFound:
+        return frozenset()
+    who, what = (actions.subjects[at] for at in actions.subject), (items[at] for at in actions.item)
+    done = list(zip(who, what, actions.type.tolist(), actions.ms.tolist(), strict=True))
+    ends = actions.unit_offsets.tolist()
+    return frozenset(tuple(done[begin:end]) for begin, end in pairwise(ends))
 
 
 def _previous(work: Work, live: Opponent, items: list[str]) -> Matrix:

@@ -32,21 +32,13 @@ def earlier_moments(objects: Objects, shop: str, recipe: Recipe, stored: Iterabl
     return total
 
 
-def keep_day(
-    objects: Objects,
-    shop: str,
-    recipe: Recipe,
-    stored: Iterable[str],
-    moments: Mapping[date, RequestMoments],
-    day: date,
-) -> None:
-    """Store the moments of the first judged day, unless they are: only for it is the twin trained up to the day before.
+def keep_day(objects: Objects, shop: str, recipe: Recipe, moments: Mapping[date, RequestMoments], day: date) -> None:
+    """Store the moments of the first judged day: only for it is the twin trained up to the day before.
 
     A day that is made again, because records of it came late, loses them; it is no longer judged by then.
     """
-    path = _path(shop, day, recipe)
-    if day in moments and path not in set(stored):
-        objects.put(path, encode_moments(moments[day]))
+    if day in moments:
+        objects.put(_path(shop, day, recipe), encode_moments(moments[day]))
 
 
 def _path(shop: str, day: date, recipe: Recipe) -> str:
