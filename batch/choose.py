@@ -30,6 +30,8 @@ _SEED: Final = 5
 HISTORY: Final = 20
 """The longest history that a search may choose for a shop: the stream scores so many actions at every event, and keeps
 twice as many with each person. Longer ones are a little better and dearer: ``--set model.history=50``."""
+_NOISE: Final = 0.14
+"""Over √cases: a paired difference of so small a share of the metric is chance (0.1 % on 20,000 cases)."""
 _LISTED: Final = 100
 _BLENDS: Final = (0.0, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.5, 4.0)
 
@@ -152,7 +154,7 @@ def choose_recipe(
     skip = ["event weights"] if len(np.unique(problem.seen_type)) < 2 else []
     skip += ["half-life"] if np.ptp(problem.age_d) < 14 else []
     skip += [] if problem.listed.shape[1] else ["blend"]
-    return search(start, score, base=SEARCH_BASE, skip=skip, limit=limit, say=say)
+    return search(start, score, base=SEARCH_BASE, skip=skip, limit=limit, gain=_NOISE / problem.cases**0.5, say=say)
 
 
 def choose_blend(trials: Trials, recipe: Recipe, sample: Sample, repeatable: npt.NDArray[np.bool_]) -> Choice:

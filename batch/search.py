@@ -24,7 +24,7 @@ Score = Callable[[Sequence[Recipe], bool], Sequence[float]]
 """``score(recipes, sampled)``: the metric of each, see :meth:`batch.trial.Trials.score`."""
 
 _GAIN: Final = 1e-3
-"""A value has to be better by this share of the metric: less is noise of the cases, and the earlier value stays."""
+"""By what share of the metric a value has to be better, unless the caller knows how noisy its cases are."""
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -190,6 +190,7 @@ class _Climb:
     say: Callable[[Step], None]
     curve: list[Step] = field(default_factory=list)
     known: dict[tuple[str, bool], float] = field(default_factory=dict)
+    gain: float = _GAIN
 
     def values(self, coordinate: Coordinate, recipes: Sequence[Recipe], options: Sequence[Values]) -> list[float]:
         """The metric of each recipe; those tried before are not tried again."""
@@ -210,7 +211,7 @@ class _Climb:
         if not coordinate.ordered or current not in options:
             options = [current, *(option for option in options if option != current)]
             found = self.values(coordinate, [with_values(recipe, option) for option in options], options)
-            at = _best(found, 0)
+            at = _best(found, self.gain)
             return with_values(recipe, options[at]), found[at]
         place = options.index(current)
         best = self.values(coordinate, [recipe], [current])[0]
@@ -218,16 +219,16 @@ class _Climb:
             near = [at for at in (place - 1, place + 1) if 0 <= at < len(options)]
             tried = [with_values(recipe, options[at]) for at in near]
             found = self.values(coordinate, tried, [options[at] for at in near])
-            at = _best([best, *found], 0)
+            at = _best([best, *found], self.gain)
             if at == 0:
                 return recipe, best
             recipe, best, place = tried[at - 1], found[at - 1], near[at - 1]
 
 
-def _best(values: Sequence[float], stay: int) -> int:
-    """The place of the largest value, or ``stay`` where none is clearly larger than that."""
+def _best(values: Sequence[float], gain: float) -> int:
+    """The place of the largest value, or 0 where none is clearly larger than the first."""
     at = max(range(len(values)), key=lambda n: values[n])
-    return at if values[at] > values[stay] * (1 + _GAIN) else stay
+    return at if values[at] > values[0] * (1 + gain) else 0
 
 
 def search(
@@ -237,6 +238,7 @@ def search(
     base: Values | None = None,
     skip: Sequence[str] = (),
     limit: Mapping[str, float] | None = None,
+    gain: float = _GAIN,
     say: Callable[[Step], None] = lambda step: None,
 ) -> Choice:
     """Choose a recipe.
@@ -246,9 +248,11 @@ def search(
         base: values that hold for every trial but not for the choice (fewer candidates, so that a trial is quick).
         skip: coordinates that the data cannot tell anything about (``half-life`` where nothing has an age).
         limit: largest value of a setting that may be chosen, ``{"model.history": 50}``.
+        gain: by what share of the metric a value has to be better than the one before; less is noise of the cases, and
+            the simpler or earlier value stays.
         say: called with each trial as it ends.
     """
-    climb = _Climb(score, base or {}, say)
+    climb = _Climb(score, base or {}, say, gain=gain)
     recipe, value = start, 0.0
     for coordinate in (STARTS, *GRID):
         coordinate = _limited(coordinate, limit or {})
