@@ -7,7 +7,7 @@ MAKEFLAGS += --no-print-directory
 
 PY := .venv/bin/python
 CACHE := $(or $(LIVESHELF_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/liveshelf)
-DATA := $(or $(LIVESHELF_DATA),$(CACHE)/run)
+RUN := $(or $(LIVESHELF_DATA),$(CACHE)/run)
 # The environment is rebuilt when a pinned version, the project file or the checkout's place changes, else left alone.
 READY := .venv/.ready-$(shell { cat requirements.txt requirements-uv.txt pyproject.toml; pwd; } | sha256sum | cut -c1-16)
 CHECKED := contracts stores streaming batch serving local deploy benchmarks
@@ -16,7 +16,7 @@ UNIT := $(wildcard contracts stores serving local deploy benchmarks tests/unit)
 ENGINES := $(filter-out tests/unit/ tests/__pycache__/,$(wildcard streaming batch tests/*/))
 
 # Names of an own log go through the environment, so that quotes and spaces in them need no care.
-export EVENTS MAP ITEMS
+export EVENTS MAP ITEMS DATA
 OWN_LOG = $(if $(MAP),--map "$$MAP") $(if $(ITEMS),--items "$$ITEMS")
 
 ##@ Use
@@ -35,6 +35,15 @@ demo-check: setup ## The same loop, headless, about ten minutes; ends with a RES
 evaluate: setup ## What your shop would gain, from its event log alone: EVENTS=file (MAP="..." ITEMS=file)
 	@if [ -z "$$EVENTS" ]; then echo 'evaluate: which log? make evaluate EVENTS=file.csv (or .parquet, .jsonl, .csv.gz)' >&2; exit 2; fi
 	@LIVESHELF_TIED=1 exec $(PY) -m local.evaluate "$$EVENTS" $(OWN_LOG) $(ARGS)
+
+##@ Measure
+
+bench-quality: setup ## Quality on a public data set: DATA=folder (benchmarks/public_sets.py says which formats)
+	@if [ -z "$$DATA" ]; then echo 'bench-quality: which data set? make bench-quality DATA=folder (its formats: benchmarks/public_sets.py)' >&2; exit 2; fi
+	@$(PY) -m benchmarks.quality "$$DATA" $(ARGS)
+
+bench-train: setup ## Training time and memory by events and items, full against incremental (ARGS=--quick: a minute)
+	@$(PY) -m benchmarks.train $(ARGS)
 
 ##@ Develop
 
@@ -63,13 +72,13 @@ lock: $(READY) ## Resolve requirements.in anew into the pinned, hashed requireme
 	  --custom-compile-command "make lock" requirements.in -o requirements.txt
 
 clean: ## Remove the environment, caches in the checkout and run data
-	@echo "clean: removing .venv, tool caches and run data ($(DATA))"
-	@if [ -x $(PY) ] && [ -d "$(DATA)" ]; then $(PY) -m local.supervisor --stop || true; fi
-	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache build dist *.egg-info "$(DATA)"
+	@echo "clean: removing .venv, tool caches and run data ($(RUN))"
+	@if [ -x $(PY) ] && [ -d "$(RUN)" ]; then $(PY) -m local.supervisor --stop || true; fi
+	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache build dist *.egg-info "$(RUN)"
 	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 	@if [ -d "$(CACHE)" ]; then echo "clean: the download cache stays; remove it with: rm -rf $(CACHE)"; fi
 
-.PHONY: help demo demo-check evaluate setup test test-unit lint format lock clean
+.PHONY: help demo demo-check evaluate bench-quality bench-train setup test test-unit lint format lock clean
 
 $(READY):
 	@python=$$(command -v python3.11 || command -v python3 || true); \

@@ -97,8 +97,10 @@ def measure_days(scratch: Path, days: int, events_a_day: int, recipe: Recipe, ne
         place = {"LocationConstraint": settings.aws_region}
         client("s3", settings).create_bucket(Bucket=settings.lake_bucket, CreateBucketConfiguration=place)
         objects = Objects.from_settings(settings)
+        size = 0
         for path, data in lake_objects(shop, 0, days - 1):
             objects.put(path, data)
+            size += len(data)
         until = datetime.combine(shop.first, datetime.min.time(), UTC) + timedelta(days=days + new_days + 1)
         with session(settings) as spark:
             lake = _Lake(spark, settings, objects, scratch / "lake", recipe, until)
@@ -114,7 +116,9 @@ def measure_days(scratch: Path, days: int, events_a_day: int, recipe: Recipe, ne
                 runs.append(seconds)
             again, full, _ = lake.sums("full", full=True)
             _tell("all days again", full)
-            return _compared(lake, shop, days + new_days - 1, (total, again), (runs, full, first), read)
+            return _compared(
+                lake, shop, days + new_days - 1, (total, again), (runs, full, first), read | {"lake_bytes": size}
+            )
 
 
 def _names(shop: Shop, number: int) -> str:

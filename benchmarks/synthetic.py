@@ -80,6 +80,38 @@ class Shop:
         items = self._items(rng, len(visit), visits, visit).astype(np.int32)
         return Units(offsets, items), (1 - np.arange(1, visits + 1) / visits) * 365
 
+    def entries(self, events: int, draws: int = 200_000) -> int:
+        """How many pairs of items (both orders, and the diagonal) so many events are expected to bring together.
+
+        With λ_ij occurrences of a pair expected it is seen with probability 1 − exp(−λ_ij). The sum over all pairs is
+        estimated from pairs drawn as visits draw them: a sum of λ·(1 − exp(−λ))/λ, so each counts (1 − exp(−λ))/λ.
+        """
+        rng = np.random.default_rng((self.seed, events, draws))
+        visits = events / self.visit
+        pairs = visits * 2 * self.visit * (self.visit - 1)  # a visit of geometric length L has L² − L ordered pairs
+        visit = np.repeat(np.arange(draws), 2)
+        first, second = self._items(rng, 2 * draws, draws, visit).reshape(-1, 2).T
+        expected = pairs * self._chance(first, second)
+        apart = first != second
+        return round(pairs * float((-np.expm1(-expected) / expected * apart).mean())) + min(self.items, events)
+
+    def _chance(self, first: npt.NDArray[np.int64], second: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        """The probability that two actions of a visit are on these items."""
+        share = np.arange(1, self.items + 1, dtype=float) ** -self.exponent
+        share /= share.sum()
+        groups = -(-self.items // self.group)
+        chosen = np.bincount(np.arange(self.items) % groups, share, groups)
+        member = np.arange(1, self.group + 1, dtype=float) ** -self.exponent
+        member = np.append(member / member.sum(), 0.0)
+        at, inside = (np.stack([first, second]) % groups, member[np.stack([first, second]) // groups])
+        whole, focus = share[np.stack([first, second])], self.focus
+        same = np.where(at[0] == at[1], chosen[at[0]] * inside[0] * inside[1], 0.0)
+        mixed = chosen[at[0]] * inside[0] * whole[1] + chosen[at[1]] * inside[1] * whole[0]
+        found: npt.NDArray[np.float64] = (
+            focus**2 * same + focus * (1 - focus) * mixed + (1 - focus) ** 2 * whole[0] * whole[1]
+        )
+        return found
+
     def _items(
         self, rng: np.random.Generator, count: int, visits: int, visit: npt.NDArray[np.int64]
     ) -> npt.NDArray[np.int64]:

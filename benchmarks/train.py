@@ -31,6 +31,7 @@ from benchmarks.reference import reference_model
 from benchmarks.report import finish, machine
 from benchmarks.stages import TOTALS, train_stages
 from benchmarks.synthetic import Shop
+from benchmarks.train_cost import fit, left_out_errors
 from contracts.errors import LiveshelfError
 from contracts.settings import Settings
 from local import toolchain
@@ -79,7 +80,8 @@ def measure_full(spark: "SparkSession", scratch: Path, events: int, items: int) 
         began = time.monotonic()
         trained = train_stages(spark, scratch, folder, PINNED)
         seconds = time.monotonic() - began
-    entries, weights = len(open_totals(scratch, TOTALS).cols), len(trained.matrix[1])
+    indptr = open_totals(scratch, TOTALS).indptr
+    size = np.minimum(np.diff(indptr), PINNED.solve.candidates).astype(float)
     problem = Problem.open(folder)
     visits = int((np.diff(problem.offsets) ** 2).sum())
     reference, equal = _reference(problem, trained.matrix)
@@ -98,8 +100,9 @@ def measure_full(spark: "SparkSession", scratch: Path, events: int, items: int) 
         "solve_seconds": trained.seconds["solve"],
         "stages": trained.seconds,
         "visits": visits,
-        "entries": entries,
-        "weights": weights,
+        "entries": int(indptr[-1]),
+        "systems": int((size**2 + size**3 / 150).sum()),
+        "weights": len(trained.matrix[1]),
     }
     for file in (*scratch.glob(f"{TOTALS}-*"), *folder.iterdir()):
         file.unlink()
@@ -141,6 +144,17 @@ def _full(scratch: Path, runs: Sequence[tuple[int, int]]) -> list[dict[str, Any]
             )
             found.append(figures)
     return found
+
+
+def _cost(full: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The constants of the cost model, and for each size how far a model that has not seen it is off."""
+    if len(full) < 4:
+        return {}
+    cores = os.cpu_count() or 1
+    errors = [round(error, 3) for error in left_out_errors(full, cores)]
+    told = ", ".join(f"{r['events']:,} × {r['items']:,}: {e:+.0%}" for r, e in zip(full, errors, strict=True))
+    print(f"train: cost model, fitted without the size it says: {told}", flush=True)
+    return {"costs": fit(full, cores), "left_out_errors": errors}
 
 
 def _numbers(text: str) -> list[int]:
