@@ -2,7 +2,7 @@
 
 import hashlib
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 import msgspec
 
@@ -11,6 +11,9 @@ from contracts.errors import SettingsError
 from contracts.snapshot import ModelSettings
 
 __all__ = ["ListRecipe", "MomentRecipe", "Recipe", "SolveRecipe", "WindowRecipe", "read_recipe"]
+
+_BESIDE: Final = ("settings_digest", "holdout_days", "until")
+"""What a manifest's ``training`` holds beside the settings."""
 
 Number = Annotated[float, msgspec.Meta(ge=0)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
@@ -58,12 +61,12 @@ class SolveRecipe(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     a: Share = 1.0
-    l0: Annotated[float, msgspec.Meta(gt=0)] = 20.0
+    l0: Annotated[float, msgspec.Meta(gt=0)] = 40.0
     l1: Number = 0.5
     ridge_by: Literal["gram", "units"] = "units"
     selectivity: Number = 0.5
     candidates: Count = 150
-    popularity: Number = 0.0
+    popularity: Number = 0.1
     keep: Count = 100
     min_units: Count = 5
     own: Number = 0.0
@@ -95,7 +98,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     window: WindowRecipe = WindowRecipe()
     solve: SolveRecipe = SolveRecipe()
     lists: ListRecipe = ListRecipe()
-    model: ModelSettings = ModelSettings(history=20, decay=4.0, blend=1.0)
+    model: ModelSettings = ModelSettings(history=20, decay=5.0, blend=1.5)
     gate: GateRule = GateRule()
     checks: CheckRule = CheckRule()
 
@@ -164,7 +167,7 @@ def read_recipe(path: Path) -> Recipe:
         found = msgspec.json.decode(path.read_bytes())
         data = found.get("training", found)
         known = msgspec.to_builtins(Recipe())
-        extra = [name for name in data if name not in known and name not in ("settings_digest", "holdout_days")]
+        extra = [name for name in data if name not in known and name not in _BESIDE]
         extra += [f"{group}.{name}" for group in known for name in data.get(group, {}) if name not in known[group]]
         if extra:
             message = f"{path} names {', '.join(extra)}; expected only settings that --show-settings prints"
