@@ -25,7 +25,7 @@ from batch.rollup import Part, day_weight, decode_rollup, encode_rollup
 from contracts.errors import TrainingError
 from stores.objects import NotFound, Objects
 
-__all__ = ["Runner", "merge_parts", "open_totals"]
+__all__ = ["Addends", "Block", "Runner", "add_block", "merge_parts", "open_totals"]
 
 Runner = Callable[[Callable[[Any], Any], Sequence[Any]], list[Any]]
 """``run(work, inputs)``: the results in order, one task an input; :func:`batch.job.run_tasks` or ``map``."""
@@ -228,12 +228,12 @@ def _adder(exchange: Exchange, addends: Addends) -> Callable[[Block], npt.NDArra
     """
 
     def work(block: Block) -> npt.NDArray[np.int64]:
-        return _add_block(exchange, addends, block)
+        return add_block(exchange, addends, block)
 
     return work
 
 
-def _add_block(exchange: Exchange, addends: Addends, block: Block) -> npt.NDArray[np.int64]:
+def add_block(exchange: Exchange, addends: Addends, block: Block) -> npt.NDArray[np.int64]:
     """Add the rows of a block over all parts; returns the length of each row."""
     matrices, count = addends.matrices, addends.items
     slices = [_slice(exchange, key, addends.name, block, matrices) for key in addends.keys]
