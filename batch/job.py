@@ -117,7 +117,7 @@ def solve_model(
 
     Args:
         again: solve only these targets, and take the other columns from a model of the same recipe over the same items:
-            a column that no new event touched hardly changes. Not with a second hop, after which columns are mixtures.
+            a column that no new event touched hardly changes.
     """
     count = len(np.load(folder / f"{name}-units.npy", mmap_mode="r"))
     targets = np.arange(count) if again is None else again[0]

@@ -23,7 +23,7 @@ from batch.judging import Judgement, judge_candidate
 from batch.log import gather_stored
 from batch.opponent import Opponent, recipe_of
 from batch.plan import Plan, Window
-from batch.publish import Stores, mend_mirrors
+from batch.publish import Stores, mend_mirrors, pointer_in_s3
 from batch.recipe import Recipe
 from batch.releasing import describe_judgement, make_model, release, report_refusal
 from batch.request_days import earlier_moments, keep_day
@@ -94,14 +94,13 @@ def run(settings: Settings, options: Options) -> dict[str, Any]:
     """
     objects = Objects.from_settings(settings)
     if options.dry_run:
-        recipe = _recipe(options, None)
+        recipe = _recipe(options, _live(objects, options.shop, None))
         found = _look(settings, recipe, options)
         return describe(found, foreseen(found, options.shop)) | {"settings_digest": recipe.digest}
     clock, now = Clock(), datetime.now(UTC)
     with _started(settings, options) as (scratch, starting), ExitStack() as closing:
         stores = Stores.open(settings) if options.publish else None
-        pointer = mend_mirrors(stores, options.shop) if stores else None
-        live = Opponent(read_manifest(objects, options.shop, pointer.version), objects) if pointer else None
+        live = _live(objects, options.shop, stores)
         recipe = _recipe(options, live)
         with clock.stage("plan") as notes:
             found = _look(settings, recipe, options)
@@ -133,6 +132,12 @@ def _start_spark(settings: Settings, options: Options) -> "SparkSession":
     spark = lake.start_spark(settings, options.master, options.driver_memory)
     lake.warm_workers(spark)
     return spark
+
+
+def _live(objects: Objects, shop: str, stores: Stores | None) -> Opponent | None:
+    """The live model; a run that publishes nothing, and so opens no other store, takes S3's word for it."""
+    pointer = mend_mirrors(stores, shop) if stores else pointer_in_s3(objects, shop)
+    return Opponent(read_manifest(objects, shop, pointer.version), objects) if pointer else None
 
 
 def _recipe(options: Options, live: Opponent | None) -> Recipe:
@@ -201,7 +206,7 @@ def _finish(state: _Run, work: Work, stores: Stores | None) -> dict[str, Any]:
     options, clock, live = state.options, state.clock, state.live
     now_ms = int(state.now.timestamp() * 1000)
     until_ms = min(now_ms, midnight_ms(options.until) + 2 * DAY_MS)
-    judge_from = _last_seen(live) if live else None
+    judge_from = _judge_from(live.manifest, work.data) if live else None
     facts = facts_of(work.data.counts, work.data.log, work.data.items)
     findings = check_days(facts, until_ms, work.recipe.checks, judge_from=judge_from)
     judgement: Judgement | None = None
@@ -233,13 +238,19 @@ def _finish(state: _Run, work: Work, stores: Stores | None) -> dict[str, Any]:
     return _summary(manifest, clock, published=stores is not None)
 
 
-def _last_seen(live: Opponent) -> date:
-    """The last, unfinished, day the live model has seen: that of its training, or where that ended before, ``until``.
+def _judge_from(live: Manifest, data: Data) -> date:
+    """The first day that the live model may not have seen whole.
 
-    Not the last day with data: that days were empty was known when it was published.
+    That is the day of its training (where that looked at days before ``until`` only, the one after), but for newer days
+    than its newest that came to the lake since. Not simply the day after its newest: that days before the training were
+    empty was known when it was published.
     """
-    trained, until = live.manifest.trained_at.date(), live.manifest.training.get("until")
-    return min(trained, date.fromisoformat(until)) if until else trained
+    first, until = live.trained_at.date(), live.training.get("until")
+    if until:
+        first = min(first, date.fromisoformat(until) + timedelta(days=1))
+    newest = max(map(date.fromisoformat, live.days), default=first)
+    came = (day for day, counts in data.counts.items() if newest < day < first and counts.get("actions"))
+    return min(came, default=first)
 
 
 def _manifest(state: _Run, work: Work, judgement: Judgement | None, checks: dict[str, Any]) -> Manifest:

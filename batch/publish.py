@@ -37,6 +37,7 @@ __all__ = [
     "mend_mirrors",
     "mirror",
     "mirrors",
+    "pointer_in_s3",
     "prune_versions",
     "registry_entry",
     "switch",
@@ -264,14 +265,18 @@ def _mirror(stores: Stores, shop: str, pointer: Pointer) -> None:
 def mirrors(stores: Stores, shop: str) -> tuple[Pointer | None, Pointer | None]:
     """The pointers in S3 and in Redis; ``None`` where there is none that can be read."""
     try:
-        in_s3 = msgspec.json.decode(stores.objects.get(pointer_path(shop)), type=Pointer)
-    except (NotFound, msgspec.MsgspecError):
-        in_s3 = None
-    try:
         in_redis = stores.cluster.pointer(shop)
     except msgspec.MsgspecError:
         in_redis = None
-    return in_s3, in_redis
+    return pointer_in_s3(stores.objects, shop), in_redis
+
+
+def pointer_in_s3(objects: Objects, shop: str) -> Pointer | None:
+    """The live version for those who read S3 alone; ``None`` where there is no pointer that can be read."""
+    try:
+        return msgspec.json.decode(objects.get(pointer_path(shop)), type=Pointer)
+    except (NotFound, msgspec.MsgspecError):
+        return None
 
 
 def mend_mirrors(stores: Stores, shop: str) -> Pointer | None:

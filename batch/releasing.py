@@ -57,10 +57,10 @@ def make_model(work: Work, live: Opponent | None, keys: Mapping[str, str]) -> Ma
     totals = work.sums.total("total", min_units=solve.min_units)
     again = None
     if work.options.targets == "touched" and live is not None and live.manifest.days:
-        if solve.hop or not same_columns(work.recipe, recipe_of(live.manifest)):
-            print("train: all items are solved, because of a second hop or of other settings than the live model's")
-        else:
+        if same_columns(work.recipe, recipe_of(live.manifest)):
             again = (_touched(work, live, keys, totals.items), _previous(work, live, totals.items))
+        else:
+            print("train: all items are solved: the settings are not the live model's", flush=True)
     matrix = solve_model(work.spark, work.scratch, "total", solve, again=again)
     return Made(totals, matrix, len(totals.items) if again is None else len(again[0]))
 

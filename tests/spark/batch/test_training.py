@@ -6,11 +6,7 @@ trains three times: the first days, one day more, and a shop that has no events.
 
 import gzip
 import json
-import os
-import subprocess
-import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -23,7 +19,7 @@ import pytest
 
 from batch.days import Chunk, day_number, make_days, sift
 from batch.moments import sum_moments
-from batch.partition import DayPartition, decode
+from batch.partition import DayPartition
 from batch.plan import arrival_day
 from batch.publish import Stores, mend_mirrors, prune_versions, switch
 from batch.recipe import Recipe
@@ -31,23 +27,17 @@ from batch.solve import build_system, keep_strongest, satiate, solve_targets
 from batch.train import main
 from contracts.errors import PublishConflict
 from contracts.items import Item, encode_catalogue
-from contracts.keys import batch_key, batch_row, popular_key, popular_row, registry_row, similar_key, similar_row
+from contracts.keys import popular_key, popular_row, registry_row, similar_key, similar_row
 from contracts.lake import (
     EVENTS_PREFIX,
     catalogue_path,
-    day_prefix,
     model_prefix,
     models_prefix,
-    moments_prefix,
     pointer_path,
 )
-from contracts.lists import RecommendationList, decode_list
+from contracts.lists import RecommendationList
 from contracts.pointer import Pointer
-from contracts.settings import Settings, to_properties
 from contracts.snapshot import Manifest, Snapshot
-from local import toolchain, valkey
-from local.emulator_process import running_emulator
-from stores.aws import client
 
 pytestmark = pytest.mark.spark
 
@@ -129,121 +119,58 @@ ACTIONS = sum(len(visits(number)) for number in range(DAYS)) + 3 + 1 + 2 + 1
 
 
 @dataclass
-class Lake:
-    """The stores of the module, and what each run said."""
+class Story:
+    """What each run said, and the stored sums after it."""
 
-    settings: Settings
-    file: Path
-    environment: dict[str, str]
-    stores: Stores
-    runs: dict[str, subprocess.CompletedProcess[str]] = field(default_factory=dict)
-    pointers: dict[str, Pointer | None] = field(default_factory=dict)
+    stack: Any
+    runs: dict[str, Any] = field(default_factory=dict)
     etags: dict[str, dict[str, str]] = field(default_factory=dict)
 
-    def write(self, number: int, objects: Sequence[Sequence[dict[str, Any]]], raw: Sequence[bytes] = ()) -> None:
-        """Objects of an arrival day, gzipped JSON lines."""
-        for at, events in enumerate(objects):
-            lines = [json.dumps(e).encode() for e in events] + (list(raw) if at == 0 else [])
-            path = f"{day_prefix(day(number))}behaviour-1-{day(number)}-0{at}-00-00-part{at}.gz"
-            self.stores.objects.put(path, gzip.compress(b"".join(line + b"\n" for line in lines)))
+    @property
+    def stores(self) -> Stores:
+        return self.stack.stores  # type: ignore[no-any-return]
 
     def train(self, name: str, *options: str) -> None:
-        """Run the command, and note what it said and what it left behind."""
-        command = [
-            sys.executable,
-            "-m",
-            "batch.train",
-            "--properties",
-            str(self.file),
-            "--driver-memory",
-            "512m",
-            "--search",
-            "never",
-        ]
-        self.runs[name] = subprocess.run(
-            [*command, *options], capture_output=True, text=True, env=self.environment, timeout=240, check=False
-        )
-        self.pointers[name] = self.stores.tables.current(SHOP)
-        rows = client("s3", self.settings).list_objects_v2(
-            Bucket=self.settings.lake_bucket, Prefix=f"shop={SHOP}/moments/"
-        )
-        self.etags[name] = {
-            row["Key"].split("/")[2]: f"{row['ETag']} {row['LastModified']}"
-            for row in rows.get("Contents", ())
-            if "/day=" in row["Key"]
-        }
+        self.runs[name] = self.stack.command("--search", "never", *options)
+        self.etags[name] = self.stack.etags()
 
     def summary(self, name: str) -> dict[str, Any]:
-        """The JSON of the last line of a run."""
+        """The JSON of the last line of a run that went well."""
         done = self.runs[name]
-        assert done.returncode == 0, done.stdout + done.stderr
-        head, _, text = done.stdout.strip().splitlines()[-1].partition(" ")
-        assert head == "TRAINED", done.stdout
-        return dict(json.loads(text))
+        assert done.status == 0, done.out + done.err
+        return done.summary  # type: ignore[no-any-return]
 
     def snapshot(self, name: str, folder: Path) -> Snapshot:
-        """The snapshot a run published, downloaded and verified."""
-        prefix = model_prefix(SHOP, self.summary(name)["version"])
-        names = [path.removeprefix(prefix) for path in self.stores.objects.list(prefix)]
-        self.stores.objects.download_folder(prefix, names, folder)
-        return Snapshot.open(folder, verify=True)
+        """What a run published."""
+        return self.stack.snapshot(self.summary(name)["version"], folder)  # type: ignore[no-any-return]
 
     def partition(self, number: int) -> DayPartition:
         """The stored sums of a day."""
-        (path,) = self.stores.objects.list(moments_prefix(SHOP, day(number)))
-        return decode(self.stores.objects.get(path))
-
-    def lists(self, row: str, key: str) -> list[RecommendationList]:
-        """A list in DynamoDB and in Redis."""
-        found = [self.stores.tables.get(row), *self.stores.cluster.get_many([key])]
-        return [decode_list(value) for value in found if value is not None]
+        return self.stack.partition(day(number))  # type: ignore[no-any-return]
 
     def person(self, subject: str) -> list[RecommendationList]:
         """A person's batch lists of the first version."""
-        version = self.summary("first")["version"]
-        return self.lists(batch_row(SHOP, version, subject), batch_key(SHOP, version, subject))
+        return self.stack.person(self.summary("first")["version"], subject)  # type: ignore[no-any-return]
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
-    """Empty stores."""
-    environment = {
-        "AWS_ACCESS_KEY_ID": "local",
-        "AWS_SECRET_ACCESS_KEY": "local",
-        "JAVA_HOME": str(toolchain.java_home()),
-        "LIVESHELF_SPARK_JARS": ":".join(map(str, toolchain.jars().spark)),
-    }
-    with running_emulator() as endpoint, valkey.cluster() as nodes, pytest.MonkeyPatch.context() as patch:
-        for name, value in environment.items():
-            patch.setenv(name, value)
-        settings = Settings.from_properties({"liveshelf": {"aws.endpoint": endpoint, "redis.nodes": nodes}})
-        file = tmp_path_factory.mktemp("settings") / "application_properties.json"
-        file.write_text(json.dumps(to_properties(settings)))
-        place = {"LocationConstraint": settings.aws_region}
-        client("s3", settings).create_bucket(Bucket=settings.lake_bucket, CreateBucketConfiguration=place)
-        stores = Stores.open(settings)
-        stores.tables.ensure()
-        yield Lake(settings, file, dict(os.environ), stores)
-        stores.cluster.close()
-
-
-@pytest.fixture(scope="module")
-def lake(stack: Lake) -> Lake:
+def lake(stack: Any) -> Story:
     """The lake after the three runs."""
+    told = Story(stack)
     catalogue = [
         Item(item_id=item(g, m), title=f"{g} {m}", repeatable=g == 0) for g in range(GROUPS) for m in range(MEMBERS)
     ]
     stack.stores.objects.put(catalogue_path(SHOP), encode_catalogue(catalogue))
     for number, objects in arrivals().items():
-        stack.write(number, objects, MALFORMED if number == 4 else ())
-    stack.train("first", "--holdout-days", "2", "--cases", "50")
-    stack.write(DAYS, [visits(DAYS)])
-    stack.train("second", "--no-evaluate")
-    stack.train("void", "--shop", "void", "--until", str(day(0)))
-    return stack
+        stack.write(day(number), objects, MALFORMED if number == 4 else ())
+    told.train("first", "--holdout-days", "2", "--cases", "50")
+    stack.write(day(DAYS), [visits(DAYS)])
+    told.train("second", "--no-evaluate")
+    told.train("void", "--shop", "void", "--until", str(day(0)))
+    return told
 
 
-def test_the_published_model_knows_the_best_next_items(lake: Lake, tmp_path: Path) -> None:
+def test_the_published_model_knows_the_best_next_items(lake: Story, tmp_path: Path) -> None:
     found = lake.snapshot("first", tmp_path)
     assert found.items == sorted([item(g, m) for g in range(GROUPS) for m in range(MEMBERS)] + ["bread"])
     assert found.popular[0] == "bread"
@@ -256,7 +183,7 @@ def test_the_published_model_knows_the_best_next_items(lake: Lake, tmp_path: Pat
             assert set(best) == group - {name}
 
 
-def test_the_manifest_tells_the_whole_story(lake: Lake, tmp_path: Path) -> None:
+def test_the_manifest_tells_the_whole_story(lake: Story, tmp_path: Path) -> None:
     said, found = lake.summary("first"), lake.snapshot("first", tmp_path).manifest
     assert (found.shop_id, found.version, found.parent) == (SHOP, said["version"], None)
     assert found.rows == said["rows"]
@@ -267,7 +194,7 @@ def test_the_manifest_tells_the_whole_story(lake: Lake, tmp_path: Path) -> None:
     assert msgspec.json.decode(registered, type=Manifest) == found
 
 
-def test_every_record_is_counted_once_or_accounted_for(lake: Lake) -> None:
+def test_every_record_is_counted_once_or_accounted_for(lake: Story) -> None:
     rows = lake.summary("first")["rows"]
     assert rows["actions"] == ACTIONS
     assert rows["duplicates"] == COPIES_SAME_DAY + COPIES_NEXT_DAY
@@ -279,12 +206,12 @@ def test_every_record_is_counted_once_or_accounted_for(lake: Lake) -> None:
     }
 
 
-def test_an_event_received_after_midnight_is_of_the_day_it_occurred(lake: Lake) -> None:
+def test_an_event_received_after_midnight_is_of_the_day_it_occurred(lake: Story) -> None:
     assert "u.owl" in lake.partition(3).actions.subjects
     assert "u.owl" not in lake.partition(4).actions.subjects
 
 
-def test_another_shops_events_do_not_leak(lake: Lake) -> None:
+def test_another_shops_events_do_not_leak(lake: Story) -> None:
     for number in range(5):
         found = lake.partition(number)
         assert "lamp" not in found.moments.items
@@ -292,14 +219,14 @@ def test_another_shops_events_do_not_leak(lake: Lake) -> None:
     assert lake.person("u.o1") == []
 
 
-def test_the_evaluation_finds_the_rest_of_a_visit(lake: Lake) -> None:
+def test_the_evaluation_finds_the_rest_of_a_visit(lake: Story) -> None:
     metrics = lake.summary("first")["metrics"]
     assert set(metrics) == {"live", "batch", "popularity"}
     assert metrics["live"]["MRR@20"] > 0.7
     assert metrics["popularity"]["MRR@20"] < 0.5
 
 
-def test_a_persons_list_is_in_both_stores_and_carries_the_version(lake: Lake) -> None:
+def test_a_persons_list_is_in_both_stores_and_carries_the_version(lake: Story) -> None:
     in_dynamodb, in_redis = lake.person("u.collector")
     assert in_dynamodb == in_redis
     assert (in_redis.source, in_redis.model_version) == ("batch", lake.summary("first")["version"])
@@ -308,32 +235,32 @@ def test_a_persons_list_is_in_both_stores_and_carries_the_version(lake: Lake) ->
     assert in_redis.scores == sorted(in_redis.scores, reverse=True)
 
 
-def test_what_is_bought_again_comes_back(lake: Lake) -> None:
+def test_what_is_bought_again_comes_back(lake: Story) -> None:
     for found in lake.person("u.grocer"):
         assert found.items[0] == item(0, 0)
 
 
-def test_what_a_visitor_did_before_they_said_who_they_are_is_theirs(lake: Lake) -> None:
+def test_what_a_visitor_did_before_they_said_who_they_are_is_theirs(lake: Story) -> None:
     assert lake.person("a.visitor") == []
     for found in lake.person("u.known"):
         assert {item(2, 2), item(2, 3), item(2, 4)} <= set(found.items[:5])
 
 
-def test_similar_and_popular_lists_are_in_both_stores_and_expire(lake: Lake) -> None:
+def test_similar_and_popular_lists_are_in_both_stores_and_expire(lake: Story) -> None:
     said = lake.summary("first")
     version = said["version"]
-    similar = lake.lists(similar_row(SHOP, version, item(3, 0)), similar_key(SHOP, version, item(3, 0)))
-    popular = lake.lists(popular_row(SHOP, version), popular_key(SHOP, version))
+    similar = lake.stack.lists(similar_row(SHOP, version, item(3, 0)), similar_key(SHOP, version, item(3, 0)))
+    popular = lake.stack.lists(popular_row(SHOP, version), popular_key(SHOP, version))
     assert (len(similar), len(popular)) == (2, 2)
     assert all(set(found.items[:4]) == {item(3, m) for m in range(1, MEMBERS)} for found in similar)
     assert all((found.source, found.items[0]) == ("popular", "bread") for found in popular)
     assert {found.model_version for found in (*similar, *popular)} == {version}
     (ttl,) = lake.stores.cluster.execute([("TTL", popular_key(SHOP, version))])
-    assert 0 < ttl <= lake.settings.training.list_ttl_s
+    assert 0 < ttl <= lake.stack.settings.training.list_ttl_s
     assert (said["rows"]["similar_lists"], said["rows"]["popular_lists"]) == (GROUPS * MEMBERS + 1, 1)
 
 
-def test_the_second_version_follows_the_first_and_makes_only_the_days_around_the_new_one(lake: Lake) -> None:
+def test_the_second_version_follows_the_first_and_makes_only_the_days_around_the_new_one(lake: Story) -> None:
     first, second = lake.summary("first"), lake.summary("second")
     assert second["parent"] == first["version"]
     assert second["rows"]["days"] == DAYS + 1
@@ -344,7 +271,7 @@ def test_the_second_version_follows_the_first_and_makes_only_the_days_around_the
     assert second["rows"]["actions"] == ACTIONS + len(visits(DAYS))
 
 
-def test_an_incremental_model_is_the_full_rebuild(lake: Lake, tmp_path: Path) -> None:
+def test_an_incremental_model_is_the_full_rebuild(lake: Story, tmp_path: Path) -> None:
     """The rebuild reads the whole lake at once, without Spark and without stored sums."""
     objects, recipe = lake.stores.objects, Recipe()
     tables = []
@@ -368,37 +295,37 @@ def test_an_incremental_model_is_the_full_rebuild(lake: Lake, tmp_path: Path) ->
     assert grown.manifest.rows.items() >= dict(counts).items()
 
 
-def test_a_shop_without_events_ends_with_status_2_and_changes_no_pointer(lake: Lake) -> None:
+def test_a_shop_without_events_ends_with_status_2_and_changes_no_pointer(lake: Story) -> None:
     done = lake.runs["void"]
-    assert done.returncode == 2, done.stdout + done.stderr
-    assert f"train: cannot train: no events of shop 'void' between None and {day(0)}" in done.stderr
+    assert done.status == 2, done.out + done.err
+    assert f"train: cannot train: no events of shop 'void' between None and {day(0)}" in done.err
     assert lake.stores.tables.current("void") is None
     assert lake.stores.cluster.pointer("void") is None
     assert lake.stores.objects.list(models_prefix("void")) == []
 
 
 def test_an_empty_window_ends_with_status_2_and_says_what_there_is(
-    lake: Lake, capsys: pytest.CaptureFixture[str]
+    lake: Story, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["--properties", str(lake.file), "--dry-run", "--until", "2020-01-01"]) == 2
+    assert main(["--properties", str(lake.stack.file), "--dry-run", "--until", "2020-01-01"]) == 2
     assert f"2020-01-01; the lake holds arrivals from {day(0)} to {day(DAYS)}" in capsys.readouterr().err
-    assert main(["--properties", str(lake.file), "--dry-run"]) == 0
+    assert main(["--properties", str(lake.stack.file), "--dry-run"]) == 0
     assert f"{DAYS + 1} days, {DAYS + 1} of them stored" in capsys.readouterr().out
 
 
-def test_the_three_pointers_agree_on_the_last_version(lake: Lake) -> None:
+def test_the_three_pointers_agree_on_the_last_version(lake: Story) -> None:
     live = lake.stores.tables.current(SHOP)
     assert live is not None
     assert live.version == lake.summary("second")["version"]
     assert_mirrored(lake, live)
 
 
-def assert_mirrored(lake: Lake, live: Pointer) -> None:
+def assert_mirrored(lake: Story, live: Pointer) -> None:
     assert lake.stores.cluster.pointer(SHOP) == live
     assert msgspec.json.decode(lake.stores.objects.get(pointer_path(SHOP)), type=Pointer) == live
 
 
-def test_a_run_that_another_one_overtook_leaves_the_others_version_live(lake: Lake, tmp_path: Path) -> None:
+def test_a_run_that_another_one_overtook_leaves_the_others_version_live(lake: Story, tmp_path: Path) -> None:
     """It read the first version as its parent; meanwhile the second one went live."""
     live = lake.stores.tables.current(SHOP)
     assert live is not None
@@ -410,14 +337,14 @@ def test_a_run_that_another_one_overtook_leaves_the_others_version_live(lake: La
     assert_mirrored(lake, live)
 
 
-def test_a_switch_whose_answer_was_lost_may_be_repeated(lake: Lake) -> None:
+def test_a_switch_whose_answer_was_lost_may_be_repeated(lake: Story) -> None:
     live = lake.stores.tables.current(SHOP)
     assert live is not None
     lake.stores.tables.switch(SHOP, live, lake.summary("first")["version"])
     assert lake.stores.tables.current(SHOP) == live
 
 
-def test_mirrors_left_behind_by_a_killed_run_are_mended(lake: Lake) -> None:
+def test_mirrors_left_behind_by_a_killed_run_are_mended(lake: Story) -> None:
     live = lake.stores.tables.current(SHOP)
     assert live is not None
     old = Pointer(version=lake.summary("first")["version"], switched_at=live.switched_at)
@@ -430,7 +357,7 @@ def test_mirrors_left_behind_by_a_killed_run_are_mended(lake: Lake) -> None:
     assert_mirrored(lake, live)
 
 
-def test_old_versions_are_deleted_but_never_the_live_one_or_its_parent(lake: Lake) -> None:
+def test_old_versions_are_deleted_but_never_the_live_one_or_its_parent(lake: Story) -> None:
     """Last in the module: it deletes the first version."""
     objects, first, second = lake.stores.objects, lake.summary("first")["version"], lake.summary("second")["version"]
     unpublished = "20990101T000000Z-aaaaaa"
