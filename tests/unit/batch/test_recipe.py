@@ -33,7 +33,7 @@ def test_a_value_that_does_not_fit_is_refused_with_its_name(option: str) -> None
 
 
 def test_any_change_changes_the_digest_and_the_json_gives_the_recipe_back() -> None:
-    changes = [[], ["moments.tau=3"], ["solve.l0=21"], ["lists.taste=0.2"], ["model.decay=5"]]
+    changes = [[], ["moments.tau=3"], ["solve.l0=21"], ["lists.taste=0.2"], ["model.decay=6"]]
     assert len({Recipe().with_options(change).digest for change in changes}) == len(changes)
     changed = Recipe().with_options(["solve.l0=21"])
     assert msgspec.json.decode(changed.json(), type=Recipe) == changed

@@ -20,7 +20,7 @@ from batch.solve import (
 
 ITEMS = 12
 BASKETS = MomentRecipe()
-ALL = SolveRecipe(candidates=50, keep=50, min_units=1, satiation=0.0)
+ALL = SolveRecipe(candidates=50, keep=50, min_units=1, satiation=0.0, popularity=0.0)
 
 
 def totals(count: int = 200, recipe: MomentRecipe = BASKETS) -> Totals:
