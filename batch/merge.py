@@ -36,6 +36,9 @@ _BLOCK: Final = 1 << 22
 _BLOCKS: Final = 4
 """About so many blocks at least: work for every core, and no more tasks than that (each costs a tenth of a second)."""
 
+_TOGETHER: Final = 1 << 29
+"""Months of more bytes than that (about 80 million entries, 5 GB to sum) stay apart: then there is no base."""
+
 _MATRICES: Final = ("gram", "cross", "order")
 _KINDS: Final = {"indptr": np.int64, "cols": np.int32, "seen": np.int64, "counts": np.float64} | dict.fromkeys(
     _MATRICES, np.float64
@@ -72,7 +75,7 @@ def merge_parts(
     Parts that the exchange holds from an earlier merge of this run are not summed again.
     """
     reference = newest or max(part.days[-1][0] for part in parts)
-    run(_keeper(exchange), [month for part in parts if not part.stored for month in part.months if not month.stored])
+    parts = [each for part in parts for each in _bounded(run, exchange, part)]
     made = run(_summer(exchange), parts)
     factors = [day_weight(part.reference, reference, part.half_life_d) for part in parts]
     items, counts, sizes = _index(exchange, parts, factors, name, min_units)
@@ -110,11 +113,24 @@ def _mapped(file: Path) -> npt.NDArray[Any]:
         return np.load(file)  # type: ignore[no-any-return]
 
 
-def _keeper(exchange: Exchange) -> Callable[[Part], None]:
-    """What a task does with a month that is not stored: sum it and store it."""
+def _bounded(run: Runner, exchange: Exchange, part: Part) -> Sequence[Part]:
+    """The part, or its months where they are too much for one task; months that are missing are made and stored."""
+    if part.stored or not part.months or exchange.has(f"{part.key}-done"):
+        return [part]
+    return [part] if sum(run(_keeper(exchange), part.months)) <= _TOGETHER else part.months
 
-    def work(month: Part) -> None:
-        _read(month, objects_of(exchange.settings))
+
+def _keeper(exchange: Exchange) -> Callable[[Part], int]:
+    """What a task does with a month that is to be stored: sum it and store it, or see it there; returns its bytes."""
+
+    def work(month: Part) -> int:
+        objects = objects_of(exchange.settings)
+        assert month.path is not None
+        try:
+            return len(objects.get(month.path))
+        except NotFound:
+            _read(month, objects)
+            return len(objects.get(month.path))
 
     return work
 

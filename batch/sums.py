@@ -196,7 +196,7 @@ class Sums:
             found += [part] if own else part.months or [part]
         if half_life_d == self.half_life_d:
             return found
-        return [replace(part, path=None, months=()) for part in found]
+        return [replace(each, path=None, stored=False) for part in found for each in part.months or (part,)]
 
 
 def forget_old(settings: Settings, objects: Objects, shop: str, plan: Plan) -> list[str]:

@@ -162,6 +162,21 @@ def test_a_torn_roll_up_is_made_again(store: Memory, tmp_path: Path) -> None:
     assert {path: store.held[path] for path in before} == before
 
 
+def test_months_that_are_too_much_for_one_task_are_not_summed_to_a_base(
+    store: Memory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted, days = stored_days(store, SESSIONS)
+    *months, base = (str(part.path) for part in kept(parts_of(store, wanted)))
+    monkeypatch.setattr(merge, "_TOGETHER", 100)
+    for name in ("first", "again"):
+        total = merge_parts(here, exchange(tmp_path), tmp_path, parts_of(store, wanted), name)
+        assert_equal(total, sum_moments(days))
+        assert base not in store.held
+        assert set(months) <= store.held.keys()
+        exchange(tmp_path).drop("")
+    monkeypatch.undo()
+
+
 def test_a_deleted_roll_up_is_made_again(store: Memory, tmp_path: Path) -> None:
     wanted, _ = stored_days(store, BASKETS)
     merge_parts(here, exchange(tmp_path), tmp_path, parts_of(store, wanted), "first")
