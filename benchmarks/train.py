@@ -158,7 +158,7 @@ def _cost(full: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _numbers(text: str) -> list[int]:
-    return [int(float(each)) for each in text.split(",")]
+    return [int(float(each)) for each in text.split(",") if each]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -166,7 +166,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--sizes", type=_numbers, default=[10**5, 10**6, 10**7], help="events, e.g. 1e5,1e6,1e7")
+    parser.add_argument(
+        "--sizes",
+        type=_numbers,
+        default=[10**5, 10**6, 10**7],
+        help="events, e.g. 1e5,1e6,1e7; empty: without this part",
+    )
     parser.add_argument("--items", type=_numbers, default=[10**3, 10**4, 10**5], help="items, e.g. 1e3,1e4,1e5")
     parser.add_argument("--days", type=int, default=365, help="days of the lake of the incremental part; 0: without it")
     parser.add_argument("--events-a-day", type=int, default=10_000, help="of that lake")

@@ -177,16 +177,61 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"train_cost: {exc}", file=sys.stderr)
         return 2
     shop, cluster = Shop(items=int(given.items)), Cluster(workers=given.workers)
-    print(
-        f"train_cost: from {result['commit']} of {result['date']}: {given.events:.0e} events, {given.items:.0e} items,"
-    )
-    print(
-        f"train_cost: {cluster.workers} workers of {cluster.cores} vCPU and {cluster.memory_gb} GB, one more as driver"
-    )
-    for candidates, keep, matrices in ((150, 100, 3), (150, 50, 1), (64, 50, 1)):
-        found = estimate(result, cluster, shop, given.events, candidates=candidates, keep=keep, matrices=matrices)
-        print(f"train_cost: M {candidates}, K {keep}, {matrices} matrices: {json.dumps(found)}")
+    print(f"From commit {result['commit']} of {result['date']}, {result['machine']}.")
+    for lines in (_measured(result), _constants(result), _estimates(result, cluster, shop, given.events)):
+        print("\n" + "\n".join(lines))
     return 0
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
+    """A Markdown table.
+
+    >>> _table(["a", "b"], [[1, "x"]])
+    ['| a | b |', '|---|---|', '| 1 | x |']
+    """
+    lines = ["| " + " | ".join(map(str, row)) + " |" for row in (head, *rows)]
+    return [lines[0], "|" + "---|" * len(head), *lines[1:]]
+
+
+def _measured(result: Mapping[str, Any]) -> list[str]:
+    """Each size: what was measured, and what a model says that was fitted without it."""
+    head = ["events", "items", "entries of G", "seconds", *STAGES, "single process", "model", "memory", "driver", "JVM"]
+    rows = []
+    for run, error in zip(result["full"], result["cost_model"]["left_out_errors"], strict=True):
+        stages = [f"{run['stages'][stage]:.1f}" for stage in STAGES]
+        memory = [f"{run[what]:,} MiB" for what in ("peak_mib", "driver_peak_mib", "jvm_peak_mib")]
+        numbers = [f"{run[what]:,}" for what in ("events", "items", "entries")]
+        rows.append(
+            [*numbers, f"{run['seconds']:.1f}", *stages, f"{run['reference_seconds']:.1f}", f"{error:+.0%}", *memory]
+        )
+    return _table(head, rows)
+
+
+def _constants(result: Mapping[str, Any]) -> list[str]:
+    costs = result["cost_model"]["costs"]
+    return _table(
+        ["stage", "a run", "each"],
+        [
+            [
+                stage,
+                f"{costs[stage].get('run', 0):.2f} s",
+                ", ".join(f"{value * 1e9:.1f} ns of {what}" for what, value in costs[stage].items() if what != "run"),
+            ]
+            for stage in STAGES
+        ],
+    )
+
+
+def _estimates(result: Mapping[str, Any], cluster: Cluster, shop: Shop, events: float) -> list[str]:
+    """A full training with three choices of settings."""
+    variants = ((150, 100, 3), (150, 50, 1), (64, 50, 1))
+    found = [
+        estimate(result, cluster, shop, events, candidates=candidates, keep=keep, matrices=matrices)
+        for candidates, keep, matrices in variants
+    ]
+    head = ["", *(f"M {candidates}, K {keep}, {matrices} of 3 matrices" for candidates, keep, matrices in variants)]
+    names = {name: name.replace("_", " ") for name in found[0]}
+    return _table(head, [[told, *(f"{each[name]:,}" for each in found)] for name, told in names.items()])
 
 
 if __name__ == "__main__":
