@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from contracts.settings import Settings, to_properties
 from contracts.snapshot import Snapshot
 from local import toolchain, valkey
 from local.emulator_process import running_emulator
+from local.guardian import MARKER
 from stores.aws import client
 
 SHOP = "default"
@@ -59,6 +60,7 @@ class Stack:
     file: Path
     environment: dict[str, str]
     stores: Stores
+    sessions: list[SparkSession] = field(default_factory=list)
 
     def write(self, day: date, objects: Sequence[Iterable[Mapping[str, Any]]], raw: Sequence[bytes] = ()) -> None:
         """Objects of an arrival day as Firehose writes them: gzipped JSON lines."""
@@ -79,7 +81,7 @@ class Stack:
         """The same command in this process, on one Spark session for all of them."""
         out, err = io.StringIO(), io.StringIO()
         with redirect_stdout(out), redirect_stderr(err), pytest.MonkeyPatch.context() as patch:
-            patch.setattr(SparkSession, "stop", lambda session: None)
+            patch.setattr(SparkSession, "stop", lambda session: self.sessions.append(session))
             status = main(["--properties", str(self.file), "--driver-memory", "512m", *options])
         return Run(status, out.getvalue(), err.getvalue())
 
@@ -131,6 +133,7 @@ def running_stack(folder: Path) -> Iterator[Stack]:
     with running_emulator() as endpoint, valkey.cluster() as nodes, pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():
             patch.setenv(name, value)
+        patch.delenv(MARKER)  # else Java, which the next module's Spark needs, would go with the Valkey cluster
         settings = Settings.from_properties({"liveshelf": {"aws.endpoint": endpoint, "redis.nodes": nodes}})
         file = folder / "application_properties.json"
         file.write_text(json.dumps(to_properties(settings)))
@@ -138,9 +141,10 @@ def running_stack(folder: Path) -> Iterator[Stack]:
         client("s3", settings).create_bucket(Bucket=settings.lake_bucket, CreateBucketConfiguration=place)
         stores = Stores.open(settings)
         stores.tables.ensure()
-        yield Stack(settings, file, dict(os.environ), stores)
+        found = Stack(settings, file, dict(os.environ), stores)
+        yield found
         stores.cluster.close()
-        if session := SparkSession.getActiveSession():
+        for session in found.sessions[-1:]:
             session.stop()
 
 
