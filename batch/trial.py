@@ -35,7 +35,7 @@ METRIC: Final = "NDCG@20"
 PROBLEM: Final = "problem"
 """What the files of a problem are named by."""
 
-_SPREAD: Final = 20_000_000
+_SPREAD: Final = 14_000_000
 _LEAST: Final = 0.2
 _SEED: Final = 11
 
