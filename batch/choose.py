@@ -94,7 +94,7 @@ def sample_of(
         repeatable: ``(items of the log,)``.
     """
     rows = np.flatnonzero(log.ms < first_ms)
-    count = int(log.item.max(initial=-1)) + 1
+    count = len(repeatable)
     in_unit = np.unique(log.unit[rows] * np.int64(max(count, 1)) + log.item[rows]) % max(count, 1)
     known = np.bincount(in_unit, minlength=count) >= recipe.solve.min_units
     place = np.where(known, np.cumsum(known) - 1, -2 - np.arange(count))

@@ -18,6 +18,7 @@ from batch.rows import count_units, index_units, row_blocks, sum_rows, write_row
 from batch.shown import Model, show
 from batch.units import DAY_MS
 from batch.work import Work
+from contracts.errors import SettingsError
 from contracts.lake import model_prefix
 from contracts.snapshot import Manifest, Snapshot
 from stores.objects import Objects
@@ -28,8 +29,19 @@ _REFIT: Final = "incumbent"
 
 
 def recipe_of(manifest: Manifest) -> Recipe:
-    """The settings that a model was made with; what it does not name is as it is here."""
-    return msgspec.convert(manifest.training, Recipe)
+    """The settings that a model was made with; what it does not name is as it is here.
+
+    Raises:
+        SettingsError: a value is none that this code knows.
+    """
+    try:
+        return msgspec.convert(manifest.training, Recipe)
+    except msgspec.ValidationError as exc:
+        message = (
+            f"the settings of the live model {manifest.version} cannot be read: {exc}; make another version live, "
+            "as in python -m batch.models activate --previous, then train again"
+        )
+        raise SettingsError(message) from exc
 
 
 def same_columns(mine: Recipe, theirs: Recipe) -> bool:

@@ -174,7 +174,8 @@ def _with_settings(state: _Run, spark: "SparkSession") -> Work:
     """The run's data, after a search by the settings it chose."""
     work = state.summed(spark)
     inherited = state.live.manifest.search if state.live and not state.options.pinned else {}
-    state.search = dict(inherited) or {"why": "settings were pinned" if state.options.pinned else "defaults"}
+    chosen_before = dict(inherited) if inherited.get("choice") else {}
+    state.search = chosen_before or {"why": "settings were pinned" if state.options.pinned else "defaults"}
     if not _search_is_due(state, inherited):
         return work
     with state.clock.stage("search") as notes:
@@ -216,6 +217,8 @@ def _finish(state: _Run, work: Work, stores: Stores | None) -> dict[str, Any]:
             earlier = earlier_moments(state.objects, options.shop, work.recipe, state.found.stored, cut)
             judgement = judge_candidate(work, findings, live, earlier, judge_from)
             notes.append(describe_judgement(judgement) if judgement else "nothing to judge by")
+        if judgement is None and live and stores:
+            _may_go_unjudged(live.manifest, cut)
     manifest = _manifest(state, work, judgement, checks_report(findings))
     extra = (judgement.extra if judgement else {}) | {"parent": live.manifest if live else None}
     for sentence in manifest.gate.get("sentences", ()):
@@ -236,6 +239,23 @@ def _finish(state: _Run, work: Work, stores: Stores | None) -> dict[str, Any]:
         if judgement:
             keep_day(state.objects, options.shop, work.recipe, judgement.ranker.moments, cut)
     return _summary(manifest, clock, published=stores is not None)
+
+
+def _may_go_unjudged(live: Manifest, cut: date) -> None:
+    """A young shop's models follow each other unjudged; one that was judged gives way only to one that is.
+
+    So a lake that lost its history, or a window no longer than the hold-out, replaces no model by a worse one.
+
+    Raises:
+        TrainingError: the live model was judged when it was published.
+    """
+    if live.metrics:
+        message = (
+            f"the window holds no actions before {cut} to judge a candidate by, and the live {live.version} was "
+            "judged; it stays. Look whether the lake lost days; else lengthen the window (--since, --window-days), lower "
+            "--holdout-days, or publish without a judgement: --no-evaluate"
+        )
+        raise TrainingError(message)
 
 
 def _judge_from(live: Manifest, data: Data) -> date:

@@ -79,6 +79,11 @@ def _touched(work: Work, live: Opponent, keys: Mapping[str, str], items: list[st
         new = _units(live.objects, work.sums.plan.wanted[here])
         old = _units(live.objects, partition_path(live.manifest.shop_id, here, known)) if known else frozenset()
         names.update(action[1] for unit in old ^ new for action in unit)
+    for day in live.manifest.days.keys() - keys.keys():  # a window that moves on loses its oldest days
+        old = _units(
+            live.objects, partition_path(live.manifest.shop_id, date.fromisoformat(day), live.manifest.days[day])
+        )
+        names.update(action[1] for unit in old for action in unit)
     return np.array([at for at, item in enumerate(items) if item in names], np.int64)
 
 

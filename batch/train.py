@@ -96,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
         "--targets",
         choices=("all", "touched"),
         default="all",
-        help="touched solves only items of days that are new since the live model, and keeps its other columns "
+        help="touched solves only items of visits that are new since the live model, and keeps its other columns "
         "(default: all)",
     )
     how.add_argument(
@@ -112,8 +112,10 @@ def _parser() -> argparse.ArgumentParser:
         default=True,
         help="measure HR, recall, MRR and NDCG at 20 on the newest days, unseen by that model (default: yes)",
     )
-    how.add_argument("--holdout-days", type=int, default=7, metavar="N", help="how many days that is (default: 7)")
-    how.add_argument("--cases", type=int, default=2000, metavar="N", help="at most so many test units (default: 2000)")
+    how.add_argument("--holdout-days", type=_count, default=7, metavar="N", help="how many days that is (default: 7)")
+    how.add_argument(
+        "--cases", type=_count, default=2000, metavar="N", help="at most so many test units (default: 2000)"
+    )
     how.add_argument("--publish", action=argparse.BooleanOptionalAction, default=True, help="publish (default: yes)")
     how.add_argument("--dry-run", action="store_true", help="only print what would be read; starts no Spark")
     where = parser.add_argument_group("where")
@@ -129,6 +131,13 @@ def _parser() -> argparse.ArgumentParser:
         "--scratch", type=Path, metavar="FOLDER", help="where arrays are shared with the tasks (default: temporary)"
     )
     return parser
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        message = f"{text!r} is not a whole number of 0 or more"
+        raise argparse.ArgumentTypeError(message)
+    return int(text)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

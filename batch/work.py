@@ -28,8 +28,8 @@ class Options:
     ``since`` None means all days that the lake holds; with ``full`` none of the stored sums is used. ``holdout_days`` 0
     means no evaluation, and no gate. ``pinned`` are settings from a file, ``sets`` single ones, see
     :meth:`batch.recipe.Recipe.with_options`. ``search`` "auto" searches where nothing is pinned and the live model's
-    settings were not chosen within :data:`batch.pipeline.SEARCH_DAYS`. ``targets`` "touched" solves only the items of
-    days that are new since the live model. ``accept`` names checks that may not refuse.
+    settings were not chosen in the last 28 days. ``targets`` "touched" solves only the items of units that are new
+    since the live model. ``accept`` names checks that may not refuse.
     """
 
     shop: str

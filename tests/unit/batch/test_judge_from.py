@@ -4,9 +4,12 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime
 from typing import Any
 
+import pytest
+
 from batch.log import Log
-from batch.pipeline import _judge_from
+from batch.pipeline import _judge_from, _may_go_unjudged
 from batch.work import Data
+from contracts.errors import TrainingError
 from contracts.snapshot import Manifest
 
 Make = Callable[..., Manifest]
@@ -52,3 +55,13 @@ def test_older_days_that_a_longer_window_brings_are_not_judged(make_manifest: Ma
 
 def test_a_live_model_of_before_there_was_a_list_of_days_counts_by_its_training(make_manifest: Make) -> None:
     assert first(make_manifest, 10, [], [2, 3, 10, 11]) == 10
+
+
+def test_a_judged_model_gives_way_to_no_candidate_that_nothing_can_be_said_of(make_manifest: Make) -> None:
+    """A lake that lost its history leaves days enough to train on, and none before them to judge with."""
+    with pytest.raises(TrainingError, match=r"no actions before 2026-03-03 .* was judged; it stays.*--no-evaluate"):
+        _may_go_unjudged(make_manifest(metrics={"live": {"HR@20": 0.5}}), march(3))
+
+
+def test_models_of_a_young_shop_follow_each_other_unjudged(make_manifest: Make) -> None:
+    _may_go_unjudged(make_manifest(metrics={}), march(3))

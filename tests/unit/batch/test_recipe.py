@@ -1,8 +1,11 @@
 """A recipe is one value: settable by name, refused clearly, and digested whole."""
 
+from typing import Any
+
 import msgspec
 import pytest
 
+from batch.opponent import recipe_of
 from batch.recipe import Recipe
 from contracts.errors import SettingsError
 
@@ -37,3 +40,13 @@ def test_any_change_changes_the_digest_and_the_json_gives_the_recipe_back() -> N
     assert len({Recipe().with_options(change).digest for change in changes}) == len(changes)
     changed = Recipe().with_options(["solve.l0=21"])
     assert msgspec.json.decode(changed.json(), type=Recipe) == changed
+
+
+def test_a_live_model_is_read_by_its_settings_and_those_it_does_not_know_are_as_here(make_manifest: Any) -> None:
+    old = make_manifest(training={"solve": {"l0": 7.0}, "settings_digest": "x", "of_long_ago": 1})
+    assert recipe_of(old) == Recipe().with_options(["solve.l0=7"])
+
+
+def test_a_live_model_of_settings_that_are_none_is_told_with_the_way_out(make_manifest: Any) -> None:
+    with pytest.raises(SettingsError, match=r"solve\.l0.*batch.models activate --previous"):
+        recipe_of(make_manifest(training={"solve": {"l0": -1.0}}))

@@ -99,3 +99,10 @@ def test_only_the_spark_stages_import_spark() -> None:
     engine = re.compile(r"^(from|import) (pyspark|batch\.(lake|job))\b", re.MULTILINE)
     modules = {path.name: engine.search(path.read_text()) for path in Path(pipeline.__file__).parent.glob("*.py")}
     assert {name for name, found in modules.items() if found} == {"lake.py", "job.py"}
+
+
+@pytest.mark.parametrize("option", ["--holdout-days", "--cases"])
+def test_a_negative_number_of_days_or_cases_is_refused(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main([option, "-1"])
+    assert "is not a whole number of 0 or more" in capsys.readouterr().err
