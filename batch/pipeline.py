@@ -252,8 +252,8 @@ def _may_go_unjudged(live: Manifest, cut: date) -> None:
     if live.metrics:
         message = (
             f"the window holds no actions before {cut} to judge a candidate by, and the live {live.version} was "
-            "judged; it stays. Look whether the lake lost days; else lengthen the window (--since, --window-days), lower "
-            "--holdout-days, or publish without a judgement: --no-evaluate"
+            "judged; it stays. Look whether the lake lost days; else lengthen the window (--since, --window-days), "
+            "lower --holdout-days, or publish without a judgement: --no-evaluate"
         )
         raise TrainingError(message)
 
