@@ -10,8 +10,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+import numpy as np
 import pandas as pd
 
+from batch.compare import bootstrap, intervals
 from contracts.errors import StoreError
 from contracts.keys import batch_key, popular_key, user_key
 from contracts.lists import BasedOn, RecommendationList, covers, decode_list, decode_user
@@ -22,6 +24,7 @@ __all__ = ["BasketCase", "Completed", "hit_and_recall", "rounds", "run", "score"
 TOP: Final = 20
 LEAST_LINES: Final = 4
 _POLL_S: Final = 0.25
+_SEED: Final = 7
 
 
 class Values(Protocol):
@@ -89,17 +92,22 @@ def hit_and_recall(ranked: Sequence[str], hidden: Collection[str]) -> tuple[bool
 
 
 def score(completed: Sequence[Completed]) -> dict[str, Any]:
-    """``{"live", "batch", "popularity": HR@20, "cases", "recall": the same names, "uncovered"}``.
+    """``{"live", "batch", "popularity": HR@20, "cases", "recall", "intervals": the same names, "uncovered"}``.
 
-    A basket whose live list never came counts as a miss of the live list.
+    A basket whose live list never came counts as a miss of the live list. ``intervals`` are 95 % bootstrap intervals
+    of HR@20 over households, [low, high].
     """
     figures: dict[str, Any] = {"cases": len(completed), "uncovered": sum(done.live is None for done in completed)}
-    recalls = {}
-    for name in ("live", "batch", "popularity"):
+    recalls, hits = {}, []
+    names = ("live", "batch", "popularity")
+    for name in names:
         results = [hit_and_recall(getattr(done, name) or [], done.case.hidden) for done in completed]
         figures[name] = round(sum(hit for hit, _ in results) / max(1, len(results)), 4)
         recalls[name] = round(sum(recall for _, recall in results) / max(1, len(results)), 4)
-    return figures | {"recall": recalls}
+        hits.append([hit for hit, _ in results])
+    households = np.array([done.case.household for done in completed])
+    bounds = intervals(bootstrap(np.array(hits, float).T, households, _SEED)).T.round(4).tolist() if completed else []
+    return figures | {"recall": recalls, "intervals": dict(zip(names, bounds, strict=False))}
 
 
 def run(

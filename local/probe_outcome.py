@@ -110,6 +110,9 @@ def failures(figures: Mapping[str, Any]) -> list[str]:
         "the shelf follows taste in nine of ten": lambda f: f["taste"]["rose"] >= 0.9 * f["taste"]["of"],
         "no shelf stayed out": lambda f: f["freshness_ms"]["timed_out"] == 0,
         "live beats batch beats popularity": lambda f: f["hr20"]["live"] > f["hr20"]["batch"] > f["hr20"]["popularity"],
+        "and popularity beyond chance": lambda f: (
+            min(f["hr20"]["intervals"][name][0] for name in ("live", "batch")) > f["hr20"]["intervals"]["popularity"][1]
+        ),
     }
     broken = []
     for promise, kept in promises.items():

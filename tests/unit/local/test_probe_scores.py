@@ -165,6 +165,9 @@ def test_live_batch_and_popularity_are_scored_on_the_same_baskets() -> None:
     assert figures["uncovered"] == 1, "a live list that never came counts as a miss"
     assert (figures["live"], figures["batch"], figures["popularity"]) == (0.75, 0.5, 0.0)
     assert figures["recall"] == {"live": 0.375, "batch": 0.5, "popularity": 0.0}
+    low, high = figures["intervals"]["live"]
+    assert 0.0 <= low <= 0.75 <= high <= 1.0
+    assert figures["intervals"]["popularity"] == [0.0, 0.0], "nobody's basket was hit, whoever is drawn"
 
 
 def test_a_list_of_before_the_purchase_does_not_count() -> None:
