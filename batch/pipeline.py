@@ -141,11 +141,14 @@ def _live(objects: Objects, shop: str, stores: Stores | None) -> Opponent | None
 
 
 def _recipe(options: Options, live: Opponent | None) -> Recipe:
-    """Pinned settings, else those that were chosen for the live model, else the defaults; single ones on top."""
-    recipe = options.pinned
-    if recipe is None:
-        recipe = recipe_of(live.manifest) if live and live.manifest.search.get("choice") else Recipe()
-    return recipe.with_options(list(options.sets))
+    """Pinned settings, else those that were chosen for the live model, else the defaults; single ones on top.
+
+    The rules of gate and checks are not inherited: one that was loosened for a day must not stay so unseen.
+    """
+    recipe, default = options.pinned, Recipe()
+    if recipe is None and live and live.manifest.search.get("choice"):
+        recipe = msgspec.structs.replace(recipe_of(live.manifest), gate=default.gate, checks=default.checks)
+    return (recipe or default).with_options(list(options.sets))
 
 
 def _look(settings: Settings, recipe: Recipe, options: Options) -> Found:
