@@ -3,6 +3,7 @@
 import itertools
 import multiprocessing
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,6 +70,7 @@ def tuned(name: str, folder: Path, seconds: float) -> Tuned:
 
 
 def _tuned(name: str, folder: str, seconds: float) -> Tuned:
+    warnings.filterwarnings("ignore", message="Method expects CSR input")  # the package says so of its own matrices
     with threadpool_limits(1, "blas"), PeakMemory() as memory:  # as the package asks for: it has its own threads
         began = time.monotonic()
         problem = Problem.open(Path(folder) / "validation")
