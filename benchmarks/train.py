@@ -194,6 +194,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "full": full,
         "incremental": incremental,
         "reference_seconds": full[-1]["reference_seconds"] if full else 0,
+        "cost_model": _cost(full),
     }
     finish("bench-train", figures, machine=before, settings=PINNED.plain())
     return 0

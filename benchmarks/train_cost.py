@@ -120,7 +120,7 @@ def estimate(
 
     ``read`` and ``merge`` grow with events as the lake of ``incremental`` did; the solve as in :func:`seconds`.
     """
-    known, day = result["incremental"], result["machine"]["cores"]
+    known, measured_cores = result["incremental"], result["machine"]["cores"]
     learned = known["events_a_day"] * known["days"]
     stages = known["full_stages"]
     entries = shop.entries(round(events))
@@ -129,10 +129,10 @@ def estimate(
     size = Size(events, visits, entries, systems, shop.items * keep)
     cores, whole = cluster.workers * cluster.cores, entries * (4 + 8 * matrices)
     hours = {
-        "read_hours": stages["update"] * day / learned * events / cores / 3600,
-        "merge_hours": (stages["ready"] - stages["update"]) * day / learned * events / cores / 3600,
+        "read_hours": stages["update"] * measured_cores / learned * events / cores / 3600,
+        "merge_hours": (stages["ready"] - stages["update"]) * measured_cores / learned * events / cores / 3600,
         "send_hours": (cluster.workers + 1) * whole / cluster.network / 3600,
-        "solve_hours": seconds(size, result["cost_model"]["costs"], cores)["solve"] / 3600,
+        "solve_hours": seconds(size, fit(result["full"], measured_cores), cores)["solve"] / 3600,
     }
     total = sum(hours.values())
     return {name: round(value, 3) for name, value in hours.items()} | {
@@ -146,7 +146,7 @@ def estimate(
 
 
 def _newest(history: Path) -> dict[str, Any]:
-    """The newest RESULT of ``bench-train`` with a cost model and an incremental part.
+    """The newest RESULT of ``bench-train`` with both parts and sizes enough to fit.
 
     Raises:
         SettingsError: there is none.
@@ -154,7 +154,7 @@ def _newest(history: Path) -> dict[str, Any]:
     lines = history.read_text().splitlines() if history.exists() else []
     for line in reversed(lines):
         found: dict[str, Any] = json.loads(line)
-        if found.get("command") == "bench-train" and found.get("cost_model") and found.get("incremental"):
+        if found.get("command") == "bench-train" and len(found["full"]) > 3 and found["incremental"]:
             return found
     message = f"{history} holds no complete RESULT of bench-train; run `make bench-train` first"
     raise SettingsError(message)
@@ -197,7 +197,7 @@ def _measured(result: Mapping[str, Any]) -> list[str]:
     """Each size: what was measured, and what a model says that was fitted without it."""
     head = ["events", "items", "entries of G", "seconds", *STAGES, "single process", "model", "memory", "driver", "JVM"]
     rows = []
-    for run, error in zip(result["full"], result["cost_model"]["left_out_errors"], strict=True):
+    for run, error in zip(result["full"], left_out_errors(result["full"], result["machine"]["cores"]), strict=True):
         stages = [f"{run['stages'][stage]:.1f}" for stage in STAGES]
         memory = [f"{run[what]:,} MiB" for what in ("peak_mib", "driver_peak_mib", "jvm_peak_mib")]
         numbers = [f"{run[what]:,}" for what in ("events", "items", "entries")]
@@ -208,7 +208,7 @@ def _measured(result: Mapping[str, Any]) -> list[str]:
 
 
 def _constants(result: Mapping[str, Any]) -> list[str]:
-    costs = result["cost_model"]["costs"]
+    costs = fit(result["full"], result["machine"]["cores"])
     return _table(
         ["stage", "a run", "each"],
         [

@@ -52,7 +52,7 @@ def test_tasks_are_shared_by_the_cores_and_the_driver_is_not() -> None:
 def test_an_estimate_grows_with_events_and_shrinks_with_what_is_kept() -> None:
     result = {
         "machine": {"cores": 2},
-        "cost_model": {"costs": TRUE},
+        "full": RUNS,
         "incremental": {
             "events_a_day": 1000,
             "days": 10,
