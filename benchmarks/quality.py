@@ -6,6 +6,7 @@ model is trained by the product's Spark stages on the whole training file and as
 """
 
 import argparse
+import os
 import shutil
 import sys
 import tempfile
@@ -33,6 +34,7 @@ from benchmarks.reference import reference_model
 from benchmarks.report import finish, machine
 from contracts.errors import LiveshelfError
 from contracts.settings import Settings
+from local import toolchain
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -198,6 +200,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--alone", action="store_true", help="without the models of implicit")
     given = parser.parse_args(argv)
     before = machine()
+    os.environ.setdefault("JAVA_HOME", str(toolchain.java_home()))
     scratch = Path(tempfile.mkdtemp(prefix="liveshelf-quality-"))
     try:
         pinned = read_recipe(given.settings) if given.settings else None
