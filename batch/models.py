@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from batch.activate import activate, read_manifest
+from batch.arguments import whole_number
 from batch.models_text import list_text, mirror_words, show_text
 from batch.publish import Stores, mend_mirrors, mirrors, prune_versions, versions
 from contracts.errors import LiveshelfError, PublishConflict, PublishRefused, SettingsError, SnapshotError
@@ -100,15 +101,10 @@ def _parser() -> argparse.ArgumentParser:
         "--without-lists", action="store_true", help="go on though its stored lists expired (live ones need none)"
     )
     pruned = add("prune", "delete old snapshots; the live one, its parent and newer ones stay")
-    pruned.add_argument("--keep", type=_count, metavar="N", help="how many of the newest stay (default: keep.versions)")
+    pruned.add_argument(
+        "--keep", type=whole_number, metavar="N", help="how many of the newest stay (default: keep.versions)"
+    )
     return parser
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal():
-        message = f"{text!r} is not a whole number of 0 or more"
-        raise argparse.ArgumentTypeError(message)
-    return int(text)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

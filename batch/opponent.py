@@ -14,12 +14,13 @@ from batch.gate import Incumbent, opponent, same_model
 from batch.merge import open_totals
 from batch.moments import Units
 from batch.recipe import Recipe
-from batch.rows import count_units, index_units, row_blocks, sum_rows, write_rows
+from batch.rows import count_units, decay_weights, index_units, row_blocks, sum_rows, write_rows
 from batch.shown import Model, show
 from batch.units import DAY_MS
 from batch.work import Work
 from contracts.errors import SettingsError
 from contracts.lake import model_prefix
+from contracts.ranker import NAMES
 from contracts.snapshot import Manifest, Snapshot
 from stores.objects import Objects
 
@@ -81,7 +82,7 @@ class Opponent:
         model = self._stored(work.scratch) if snapshot else self._refitted(work, cut_ms, recipe)
         theta = manifest.model.theta
         shown = show(model, work.data, cases, end_ms if snapshot else cut_ms, work.list_size, task, features=theta > 0)
-        rows = shown.live([model.weights.get(name, 0.0) for name in _names()], theta).items
+        rows = shown.live([model.weights.get(name, 0.0) for name in NAMES], theta).items
         return incumbent, translate(rows, model.items, {item: at for at, item in enumerate(work.data.items)})
 
     def _stored(self, scratch: Path) -> Model:
@@ -102,8 +103,7 @@ class Opponent:
         known = np.bincount(in_unit, minlength=len(data.items)) >= recipe.solve.min_units
         place = np.where(known, np.cumsum(known) - 1, -1)
         offsets, items, began = units_of(log, rows, place, recipe.moments.longest)
-        units, half = Units(offsets, items), recipe.window.half_life_d
-        weight = 0.5 ** ((cut_ms - began) / DAY_MS / half) if half else np.ones(len(units))
+        units, weight = Units(offsets, items), decay_weights((cut_ms - began) / DAY_MS, recipe.window.half_life_d)
         index = index_units(units, int(known.sum()))
         names = [data.items[at] for at in np.flatnonzero(known)]
         blocks = (sum_rows(units, index, weight, block, recipe.moments) for block in row_blocks(index, units))
@@ -122,9 +122,3 @@ def _stable(recipe: Recipe) -> dict[str, Any]:
     plain = recipe.plain()
     plain["model"] = plain["model"] | {"theta": 0.0}
     return plain
-
-
-def _names() -> tuple[str, ...]:
-    from contracts.ranker import NAMES
-
-    return tuple(NAMES)

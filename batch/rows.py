@@ -22,6 +22,7 @@ __all__ = [
     "Rows",
     "UnitIndex",
     "count_units",
+    "decay_weights",
     "index_units",
     "open_index",
     "row_blocks",
@@ -66,6 +67,16 @@ class Counts:
     units: Doubles
     events: Doubles
     sources: Doubles
+
+
+def decay_weights(age_d: Doubles, half_life_d: float) -> Doubles:
+    """What units of some ages in days weigh: ``2^(−age / half-life)``, and 1 each at half-life 0.
+
+    >>> decay_weights(np.array([0.0, 30.0]), 30.0).tolist(), decay_weights(np.array([0.0, 30.0]), 0.0).tolist()
+    ([1.0, 0.5], [1.0, 1.0])
+    """
+    weights: Doubles = 0.5 ** (age_d / half_life_d) if half_life_d else np.ones(len(age_d))
+    return weights
 
 
 def index_units(units: Units, count: int) -> UnitIndex:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+from batch.arguments import whole_number
 from batch.gate import check_accepted
 from batch.pipeline import Options, run
 from batch.recipe import Recipe, read_recipe
@@ -112,9 +113,11 @@ def _parser() -> argparse.ArgumentParser:
         default=True,
         help="measure HR, recall, MRR and NDCG at 20 on the newest days, unseen by that model (default: yes)",
     )
-    how.add_argument("--holdout-days", type=_count, default=7, metavar="N", help="how many days that is (default: 7)")
     how.add_argument(
-        "--cases", type=_count, default=2000, metavar="N", help="at most so many test units (default: 2000)"
+        "--holdout-days", type=whole_number, default=7, metavar="N", help="how many days that is (default: 7)"
+    )
+    how.add_argument(
+        "--cases", type=whole_number, default=2000, metavar="N", help="at most so many test units (default: 2000)"
     )
     how.add_argument("--publish", action=argparse.BooleanOptionalAction, default=True, help="publish (default: yes)")
     how.add_argument("--dry-run", action="store_true", help="only print what would be read; starts no Spark")
@@ -131,13 +134,6 @@ def _parser() -> argparse.ArgumentParser:
         "--scratch", type=Path, metavar="FOLDER", help="where arrays are shared with the tasks (default: temporary)"
     )
     return parser
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal():
-        message = f"{text!r} is not a whole number of 0 or more"
-        raise argparse.ArgumentTypeError(message)
-    return int(text)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

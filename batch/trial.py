@@ -22,7 +22,7 @@ from batch.merge import open_totals
 from batch.metrics import METRICS, case_metrics
 from batch.moments import Totals, Units
 from batch.recipe import Recipe
-from batch.rows import count_units, index_units, row_blocks, sum_rows, write_rows
+from batch.rows import count_units, decay_weights, index_units, row_blocks, sum_rows, write_rows
 from batch.solve import Matrix, build_system, keep_strongest, satiate, second_hop, solve_targets
 from contracts.events import ACTION_TYPES
 from contracts.scoring import action_weights, score_rows
@@ -173,8 +173,7 @@ class Trials:
             yield
 
     def _sum(self, recipe: Recipe, name: str) -> None:
-        units, half = self._problem.units, recipe.window.half_life_d
-        weight = 0.5 ** (self._problem.age_d / half) if half else np.ones(len(units))
+        units, weight = self._problem.units, decay_weights(self._problem.age_d, recipe.window.half_life_d)
         index = index_units(units, self._problem.count)
         blocks = (sum_rows(units, index, weight, rows, recipe.moments) for rows in row_blocks(index, units))
         counts = count_units(units, index, weight)

@@ -22,16 +22,16 @@ from batch.choose import SEARCH_BASE, choose_recipe
 from batch.merge import open_totals
 from batch.metrics import METRICS, case_metrics
 from batch.recipe import Recipe, read_recipe
-from batch.rows import Rows, count_units, index_units, row_blocks, sum_rows, write_rows
 from batch.search import Step, with_values
 from batch.solve import Matrix
-from batch.trial import Problem, rank_cases
+from batch.trial import rank_cases
 from batch.warm import compile_kernels
 from benchmarks.baselines import NAMES, popularity_rows, tuned
 from benchmarks.memory import PeakMemory
 from benchmarks.public_sets import DataSet, read_folder
 from benchmarks.reference import reference_model
 from benchmarks.report import finish, machine
+from benchmarks.stages import TOTALS, train_stages
 from contracts.errors import LiveshelfError
 from contracts.settings import Settings
 from local import toolchain
@@ -39,46 +39,10 @@ from local import toolchain
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-__all__ = ["main", "train"]
+__all__ = ["main"]
 
-_NAME: Final = "train"
 _START: Final = {"solve.min_units": 1}
 """The customary figures count every item."""
-
-
-def train(spark: "SparkSession", scratch: Path, problem: Problem, recipe: Recipe) -> Matrix:
-    """B by the product's Spark stages: rows of the sums as tasks, targets as tasks, the second hop as tasks."""
-    from batch.job import solve_model
-
-    index, weight = index_units(problem.units, problem.count), _weights(problem, recipe)
-    tasks = row_blocks(index, problem.units)
-    folder = str(scratch / "test")
-    files = str(scratch)
-
-    def work(block: tuple[int, tuple[int, int]]) -> str:
-        found = Problem.open(Path(folder))
-        place = index_units(found.units, found.count)
-        rows = sum_rows(found.units, place, _weights(found, recipe), block[1], recipe.moments)
-        path = f"{files}/rows-{block[0]}.npz"
-        np.savez(path, **rows._asdict())
-        return path
-
-    paths = spark.sparkContext.parallelize(list(enumerate(tasks)), len(tasks)).map(work).collect()
-    items = [str(at) for at in range(problem.count)]
-    write_rows(scratch, _NAME, items, count_units(problem.units, index, weight), _stored(paths))
-    return solve_model(spark, scratch, _NAME, recipe.solve)
-
-
-def _weights(problem: Problem, recipe: Recipe) -> Any:
-    half = recipe.window.half_life_d
-    return 0.5 ** (problem.age_d / half) if half else np.ones(len(problem.units))
-
-
-def _stored(paths: Sequence[str]) -> Iterator[Rows]:
-    for path in paths:
-        with np.load(path) as found:
-            yield Rows(**found)
-        Path(path).unlink()
 
 
 @contextmanager
@@ -106,9 +70,9 @@ def _ours(data: DataSet, scratch: Path, pinned: Recipe | None) -> dict[str, Any]
             shutil.rmtree(scratch / "trials", ignore_errors=True)
             data.test.save(scratch / "test")
             began = time.monotonic()
-            matrix = train(spark, scratch, data.test, recipe)
+            matrix = train_stages(spark, scratch, scratch / "test", recipe).matrix
             trained = time.monotonic() - began
-        entries = len(open_totals(scratch, _NAME).cols)
+        entries = len(open_totals(scratch, TOTALS).cols)
         print(f"quality: trained in {trained:.1f} s, {entries:,} entries of G, {len(matrix[1]):,} weights", flush=True)
         rows = rank_cases(matrix, data.test, recipe, 20)
     return {

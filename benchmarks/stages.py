@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from batch.recipe import Recipe
-from batch.rows import Rows, count_units, index_units, open_index, row_blocks, save_index, sum_rows, write_rows
+from batch.rows import (
+    Rows,
+    count_units,
+    decay_weights,
+    index_units,
+    open_index,
+    row_blocks,
+    save_index,
+    sum_rows,
+    write_rows,
+)
 from batch.solve import Matrix
 from batch.trial import Problem
 
@@ -51,7 +61,7 @@ def train_stages(spark: "SparkSession", scratch: Path, folder: Path, recipe: Rec
     index = index_units(problem.units, problem.count)
     save_index(folder, index)
     blocks = row_blocks(index, problem.units)
-    counts = count_units(problem.units, index, _weights(problem, recipe))
+    counts = count_units(problem.units, index, decay_weights(problem.age_d, recipe.window.half_life_d))
     del index
     lap("index")
     parts = runner(spark)(_Block(str(folder), str(scratch), recipe), list(enumerate(blocks)))
@@ -73,17 +83,12 @@ class _Block:
 
     def __call__(self, block: tuple[int, tuple[int, int]]) -> str:
         found = Problem.open(Path(self.folder))
-        weights, index = _weights(found, self.recipe), open_index(Path(self.folder))
+        weights, index = decay_weights(found.age_d, self.recipe.window.half_life_d), open_index(Path(self.folder))
         rows = sum_rows(found.units, index, weights, block[1], self.recipe.moments)
         start = f"{self.out}/rows-{block[0]}"
         for what, values in rows._asdict().items():
             np.save(f"{start}-{what}.npy", values)
         return start
-
-
-def _weights(problem: Problem, recipe: Recipe) -> Any:
-    half = recipe.window.half_life_d
-    return 0.5 ** (problem.age_d / half) if half else np.ones(len(problem.units))
 
 
 def _stored(parts: Sequence[str]) -> Iterator[Rows]:
