@@ -6,6 +6,7 @@ import os
 import subprocess
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ HISTORY = Path(__file__).parent / "history.jsonl"
 
 def machine() -> dict[str, Any]:
     """Cores, memory and the load average of the last minute, to be taken *before* measuring."""
+    _commit()  # what is measured is what stands here now, whatever is checked out when the run ends
     memory = psutil.virtual_memory().total / 2**30
     return {"cores": os.cpu_count(), "memory_gib": round(memory, 1), "load_before": round(os.getloadavg()[0], 2)}
 
@@ -51,12 +53,16 @@ def finish(
     print(line, flush=True)
 
 
+@cache
 def _commit() -> str:
-    """The checked-out commit, with ``+`` where files were changed since; ``unknown`` outside a checkout."""
+    """The checked-out commit at the first call, with ``+`` where files were changed since (the history of results is
+    no change); ``unknown`` outside a checkout.
+    """
     here = Path(__file__).parent
+    changes = ["git", "status", "--porcelain", "-uno", "--", ":/", f":!{HISTORY.name}"]
     try:
         head = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=here, capture_output=True, text=True)
-        changed = subprocess.run(["git", "status", "--porcelain", "-uno"], cwd=here, capture_output=True, text=True)
+        changed = subprocess.run(changes, cwd=here, capture_output=True, text=True)
     except OSError:
         return "unknown"
     return head.stdout.strip() + ("+" if changed.stdout.strip() else "") if head.returncode == 0 else "unknown"
