@@ -18,10 +18,10 @@ from batch.ranker import Block, RequestMoments, block_moments
 from batch.units import DAY_MS
 from contracts.errors import TrainingError
 from contracts.events import ACTION_TYPES
-from contracts.features import BUCKET_MS, WINDOWS_MS
+from contracts.features import BUCKET_MS
 from contracts.items import Item
 from contracts.lake import moments_prefix
-from contracts.ranker import NAMES, TYPE_WEIGHTS, ItemValues, Requests, compute, rerank
+from contracts.ranker import NAMES, TREND_WINDOWS_MS, TYPE_WEIGHTS, ItemValues, Requests, compute, rerank
 
 __all__ = [
     "BASE_DAYS",
@@ -113,7 +113,7 @@ class Trends:
         item = np.maximum(candidates, 0).astype(np.int64) * self._span
         last = self._before(item, now_ms + 1)
         out = np.zeros((*candidates.shape, 2))
-        for at, window in enumerate(WINDOWS_MS.values()):
+        for at, window in enumerate(TREND_WINDOWS_MS):
             begins = now_ms - window - (now_ms - window) % BUCKET_MS
             sums = last - self._before(item, begins)
             sums -= self._hidden(candidates, withheld, begins, now_ms)

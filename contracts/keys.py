@@ -34,9 +34,15 @@ def item_key(shop: str, item_id: str) -> str:
     return f"{shop}:item:{item_id}"
 
 
-def trending_key(shop: str, bucket_s: int) -> str:
-    """A sorted set of item ids by weighted action count within one 5-minute bucket that starts at ``bucket_s``."""
-    return f"{shop}:trending:{bucket_s}"
+def trending_key(shop: str, bucket_s: int, category: str = "") -> str:
+    """A sorted set of item ids by weighted action count within one 5-minute bucket that starts at ``bucket_s``.
+
+    Of all items, or of those of one category:
+
+    >>> trending_key("default", 300), trending_key("default", 300, "Tea")
+    ('default:trending:300', 'default:trending:300:Tea')
+    """
+    return f"{shop}:trending:{bucket_s}:{category}" if category else f"{shop}:trending:{bucket_s}"
 
 
 def alias_key(shop: str, anonymous_id: str) -> str:

@@ -27,6 +27,7 @@ __all__ = [
     "NAMES",
     "POOL",
     "TREND_PRIOR",
+    "TREND_WINDOWS_MS",
     "TYPE_WEIGHTS",
     "ItemValues",
     "RankerFeature",
@@ -47,6 +48,9 @@ _HOUR_MS: Final = 60 * 60 * 1000
 _NOW_HALF_LIFE_MS: Final = _HOUR_MS
 _MONTH_HALF_LIFE_MS: Final = 30 * 24 * _HOUR_MS
 _NEUTRAL_PRICE: Final = 0.5
+TREND_WINDOWS_MS: Final = (WINDOWS_MS["1h"], WINDOWS_MS["24h"])
+"""The windows of ``trend_1h`` and ``trend_24h``."""
+
 _VALUE_WEIGHTS: Final = [TREND_WEIGHTS.get(feature.name, 0.0) for feature in ITEM_FEATURES]
 
 TYPE_WEIGHTS: Final = {
@@ -273,7 +277,7 @@ def trend_sums(fields: Mapping[bytes, bytes], now_ms: int) -> tuple[float, float
     >>> trend_sums({b"0": b"2,1,0,0", b"7200": b"1,0,1,9.5", b"9000": b"7,0,0,0"}, now_ms=7_200_000)
     (6.0, 11.0)
     """
-    hour_after, day_after = (now_ms - window - BUCKET_MS for window in WINDOWS_MS.values())
+    hour_after, day_after = (now_ms - window - BUCKET_MS for window in TREND_WINDOWS_MS)
     hour, day = [], []
     for start, values in fields.items():
         start_ms = int(start) * 1000

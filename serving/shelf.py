@@ -210,7 +210,7 @@ def item_windows(fields: Mapping[bytes, bytes], now_ms: int) -> dict[str, dict[s
 def _windows(
     buckets: Mapping[int, Sequence[float]], features: Sequence[BucketFeature], now_ms: int
 ) -> dict[str, dict[str, float]]:
-    names = [feature.name for feature in features]
+    names = [feature.name for feature in features if feature.aggregate == "SUM"]
     return {
         window: dict(zip(names, window_sums(buckets, now_ms, length, len(names)), strict=True))
         for window, length in WINDOWS_MS.items()

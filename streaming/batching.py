@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from contracts.features import ITEM_FEATURES, TREND_WEIGHTS
+from contracts.features import ITEM_FEATURES, TREND_WEIGHTS, larger
 from contracts.lists import Action, BasedOn, UserValue, merge_actions, next_rev, prune_buckets
 
-__all__ = ["HORIZON_MS", "Change", "EventRow", "Person", "Served", "changes_of", "larger", "revise", "rows_of"]
+__all__ = ["HORIZON_MS", "Change", "EventRow", "Person", "Served", "changes_of", "revise", "rows_of"]
 
 HORIZON_MS: Final = 24 * 60 * 60 * 1000
 
@@ -107,20 +107,11 @@ def _keep_larger(buckets: Buckets, start: int, values: Sequence[float]) -> None:
     buckets[start] = larger(buckets.get(start), values)
 
 
-def larger(known: Sequence[float] | None, values: Sequence[float]) -> Values:
-    """Element-wise maximum: absolute sums only grow, so the larger is the newer.
-
-    >>> larger([1.0, 5.0], [2.0, 4.0]), larger(None, (1.0,))
-    ([2.0, 5.0], [1.0])
-    """
-    return list(values) if known is None else [max(a, b) for a, b in zip(known, values, strict=True)]
-
-
 def _add_trends(change: Change) -> None:
     weights = [TREND_WEIGHTS.get(feature.name, 0.0) for feature in ITEM_FEATURES]
     for (shop, item), buckets in change.items.items():
         for start, values in buckets.items():
-            score = sum(w * v for w, v in zip(weights, values, strict=True))
+            score = sum(w * v for w, v in zip(weights, values, strict=False))
             if score > 0:
                 change.trends.setdefault((shop, start), {})[item] = score
 

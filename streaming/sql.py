@@ -46,12 +46,15 @@ def bucket_values(events: str) -> str:
 def _running(prefix: str, features: Sequence[BucketFeature], key: str) -> str:
     window = f"(PARTITION BY {key} ORDER BY proctime ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)"
     names = feature_columns(prefix, features)
-    return ", ".join(f"SUM({f.expression}) OVER {window} AS {name}" for f, name in zip(features, names, strict=True))
+    return ", ".join(
+        f"{feature.aggregate}({feature.expression}) OVER {window} AS {name}"
+        for feature, name in zip(features, names, strict=True)
+    )
 
 
 def windows(events: str, entity: str, column: str, features: Sequence[BucketFeature]) -> str:
     """Rows of the Parquet features of one entity: one row an entity and closed 5-minute event-time window."""
-    sums = ", ".join(f"SUM({feature.expression}) AS `{feature.name}`" for feature in features)
+    sums = ", ".join(f"{feature.aggregate}({feature.expression}) AS `{feature.name}`" for feature in features)
     names = ", ".join(f"`{feature.name}`" for feature in features)
     partition = _partition("'features'", "window_start", entity=entity)
     return f"""

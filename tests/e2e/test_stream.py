@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from contracts.events import Event, encode, partition_key
+from contracts.features import first_ms, last_ms
 from contracts.keys import alias_key, item_key, trending_key, user_key
 from contracts.lake import dataset_prefix, model_prefix, pointer_path
 from contracts.lists import UserValue, covers, decode_user
@@ -120,7 +121,10 @@ def test_a_click_is_in_redis_before_there_is_a_model(running: Running) -> None:
     value = running.await_value("u.ada", lambda value: bool(value.actions), seconds=120)
     assert [(action.event_id, action.item_id) for action in value.actions] == [("c1", "I1")]
     assert value.live is None
-    assert list(value.buckets.values()) == [[1.0, 0.0, 0.0, 0.0]]
+    ((start, values),) = value.buckets.items()
+    occurred = value.actions[0].occurred_ms
+    assert values[:5] == [1.0, 0.0, 0.0, 0.0, 0.0]
+    assert first_ms(int(start) * 1000, values[5]) == last_ms(int(start) * 1000, values[6]) == occurred
 
 
 def test_the_job_takes_up_a_model_and_then_its_successor_without_a_restart(running: Running, tmp_path: Path) -> None:
@@ -148,12 +152,13 @@ def test_features_add_up_once_whatever_is_sent_twice_or_late(running: Running) -
     running.put(*bought, late, *bought, *bought[:2])
     running.put(last := event("end", "I8", kind="add_to_cart", user_id="eve"))
     value = running.await_value("u.eve", lambda v: any(a.event_id == last.event_id for a in v.actions))
-    assert [sum(column) for column in zip(*value.buckets.values(), strict=True)] == [0.0, 1.0, 4.0, 20.0]
+    assert [sum(column) for column in zip(*value.buckets.values(), strict=True)][:5] == [0.0, 1.0, 4.0, 20.0, 0.0]
     assert [action.event_id for action in value.actions] == ["p0", "p1", "p2", "p3", "end"]
     item = running.redis.execute([("HGETALL", item_key("default", "I7"))])[0]
     values = [[float(part) for part in text.split(b",")] for text in item.values()]
-    assert [sum(column) for column in zip(*values, strict=True)] == [0.0, 0.0, 4.0, 20.0]
+    assert [sum(column) for column in zip(*values, strict=True)][:4] == [0.0, 0.0, 4.0, 20.0]
     bucket = max(int(start) for start in item)
+    assert last_ms(bucket * 1000, float(item[str(bucket).encode()].split(b",")[4])) == bought[-1].occurred_ms
     assert running.redis.execute([("ZSCORE", trending_key("default", bucket), "I7")])[0] is not None
 
 

@@ -121,7 +121,13 @@ def test_the_profile_shows_recent_actions_and_window_sums(shop: Any) -> None:
     shop.put_live("u.me", ["i1"], [act("view", "i3", 1_000), act("purchase", "milk", 2_000)])
     profile = shop.get("/v1/users/me/profile")
     assert [(a["event_type"], a["title"]) for a in profile["actions"]] == [("purchase", "Oat Milk"), ("view", "Item 3")]
-    assert profile["known"] and profile["features"]["1h"] == {"views": 0, "carts": 0, "purchases": 0, "spend": 0}
+    assert profile["known"] and profile["features"]["1h"] == {
+        "views": 0,
+        "carts": 0,
+        "purchases": 0,
+        "spend": 0,
+        "cart_removals": 0,
+    }
     assert shop.get("/v1/users/nobody/profile")["known"] is False
 
 

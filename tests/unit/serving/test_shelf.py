@@ -57,6 +57,6 @@ def test_a_profile_sums_the_unexpired_buckets_and_shows_actions_newest_first() -
     actions = [Action(1, "a", "view", "1"), Action(2, "b", "purchase", "2")]
     value = UserValue(rev="0" * 16, actions=actions, buckets=buckets)
     answer = profile("u", None, value, EMPTY, now_ms=2 * hour_ms)
-    assert answer.features["1h"] == {"views": 2.0, "carts": 1.0, "purchases": 1.0, "spend": 9.5}
+    assert answer.features["1h"] == {"views": 2.0, "carts": 1.0, "purchases": 1.0, "spend": 9.5, "cart_removals": 0.0}
     assert answer.features["24h"]["views"] == 3.0
     assert [a.event_id for a in answer.actions] == ["b", "a"]
