@@ -16,19 +16,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from contracts.errors import LocalStackError
+from deploy.stream_settings import stream_settings
 from local.flink_rest import FlinkRest
 from local.health import http_ok, wait_until
 from local.ports import LOOPBACK, free_port
 from local.supervisor import Service, Supervisor
 
-__all__ = ["LOW_LATENCY", "Cluster", "Job", "newest_checkpoint"]
+__all__ = ["BASE_OPTIONS", "Cluster", "Job", "newest_checkpoint"]
 
-# Measured: 52 ms from a record on the stream to the written list, against 1.2 s with Flink's defaults.
-LOW_LATENCY: Mapping[str, str] = {
-    "python.fn-execution.bundle.time": "20",
-    "python.fn-execution.bundle.size": "1000",
-    "execution.buffer-timeout.interval": "5 ms",
-}
 CBOR_OFF = (
     "-Dorg.apache.flink.kinesis.shaded.com.amazonaws.sdk.disableCbor=true",
     "-Dcom.amazonaws.sdk.disableCbor=true",
@@ -52,7 +47,7 @@ class Cluster:
     """One JobManager and one TaskManager under a supervisor.
 
     ``env`` reaches both and, through the TaskManager, every Python worker: the settings file's path and AWS credentials
-    belong there. ``options`` are Flink options laid over the ones here (:data:`LOW_LATENCY`, for example).
+    belong there. ``options`` are Flink options laid over :data:`BASE_OPTIONS`.
     ``plugins`` are jars of file systems, each loaded on its own.
     """
 
@@ -246,19 +241,7 @@ BASE_OPTIONS: Mapping[str, str] = {
     "taskmanager.jvm-exit-on-oom": "true",  # else it lingers half dead and nothing restarts it
     "taskmanager.numberOfTaskSlots": "4",
     "parallelism.default": "2",
-    "state.backend.type": "rocksdb",
-    "execution.checkpointing.interval": "10 s",
-    "execution.checkpointing.min-pause": "1 s",
-    "execution.checkpointing.timeout": "2 min",
-    "execution.checkpointing.mode": "EXACTLY_ONCE",
-    "execution.checkpointing.incremental": "true",
-    "execution.checkpointing.num-retained": "3",
-    "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
-    "execution.checkpointing.tolerable-failed-checkpoints": "10",
-    "restart-strategy.type": "exponential-delay",
-    "restart-strategy.exponential-delay.initial-backoff": "1 s",
-    "restart-strategy.exponential-delay.max-backoff": "10 s",
-    "restart-strategy.exponential-delay.reset-backoff-threshold": "1 min",
+    **stream_settings().flink,
     "heartbeat.interval": "3 s",
     "heartbeat.timeout": "20 s",
     "pekko.ask.timeout": "30 s",

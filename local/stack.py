@@ -14,7 +14,7 @@ from typing import Any, Final, Self
 from contracts.settings import ENVIRONMENT_VARIABLE, ServingSettings, Settings, StreamingSettings, to_properties
 from deploy.fatjar import fat_jar
 from local import toolchain, valkey
-from local.flink import LOW_LATENCY, Cluster, Job
+from local.flink import Cluster, Job
 from local.health import http_ok, tcp_open
 from local.paths import cache_dir, checkout
 from local.ports import LOOPBACK, free_port
@@ -125,7 +125,7 @@ class Stack:
             s3_endpoint=self.settings.aws_endpoint,
             env=self.environment,
             # The dashboard and the status line show figures at most 2 s old (Flink: 10 s).
-            options={**LOW_LATENCY, "metrics.fetcher.update-interval": "2 s"},
+            options={"metrics.fetcher.update-interval": "2 s"},
             port=port,
         )
         self.flink.start()

@@ -10,6 +10,7 @@ from pathlib import Path
 import redis
 
 from contracts.errors import LocalStackError
+from deploy.stream_settings import stream_settings
 from local.health import wait_until
 from local.ports import LOOPBACK, free_port
 from local.supervisor import Service, Supervisor
@@ -70,14 +71,13 @@ def service(node: Node, memory_mib: int) -> Service:
         "port": node.port,
         "bind": LOOPBACK,
         "dir": node.folder,
-        "cluster-enabled": "yes",
+        **stream_settings().valkey,
         "cluster-port": node.bus,
         "cluster-config-file": "nodes.conf",
         "cluster-announce-ip": LOOPBACK,
         "save": "",
         "appendonly": "no",
         "maxmemory": f"{memory_mib}mb",
-        "maxmemory-policy": "volatile-lru",  # what ElastiCache Serverless does at its limit
         "daemonize": "no",
     }
     command: list[str | Path] = [binary()]
