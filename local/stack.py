@@ -14,6 +14,7 @@ from typing import Any, Final, Self
 from contracts.settings import ENVIRONMENT_VARIABLE, ServingSettings, Settings, StreamingSettings, to_properties
 from deploy.fatjar import fat_jar
 from local import toolchain, valkey
+from local.faults import FaultControl
 from local.flink import Cluster, Job
 from local.health import http_ok, tcp_open
 from local.paths import cache_dir, checkout
@@ -68,16 +69,15 @@ class Stack:
         """The locked jars: from the cache, or fetched now."""
         self.jars = toolchain.jars()
 
-    def start_stores(self) -> None:
-        """The emulator with its bucket, stream and table, the Valkey cluster, and the settings file."""
-        port = free_port()
-        endpoint = f"http://{LOOPBACK}:{port}"
-        emulator = Service(
-            name="aws-emulator",
-            command=[sys.executable, "-m", "local.emulator", "--port", str(port)],
-            ready=tcp_open(port),
-        )
-        self.supervisor.start(emulator)
+    def start_stores(self, *, shops: tuple[str, ...] = ("default",), faults: bool = False) -> None:
+        """The emulator with its bucket, stream and table, the Valkey cluster, and the settings file.
+
+        With ``faults`` everybody reaches the emulator through a proxy that ``self.faults`` makes fail.
+        """
+        endpoint = self._start_emulator()
+        if faults:
+            self.faults = self._start_faults(endpoint)
+            endpoint = self.faults.url
         nodes = valkey.start(self.supervisor, nodes=2, first_port=7001)
         given = Settings.from_properties({"liveshelf": {"aws.endpoint": endpoint, "redis.nodes": nodes}})
         streaming = StreamingSettings(snapshot_cache=str(self.supervisor.data / "snapshots"))
@@ -85,7 +85,7 @@ class Stack:
         # The emulated table has no capacity to protect.
         training = replace(given.training, dynamodb_units_per_s=1_000_000)
         serving = ServingSettings(redis_timeout_ms=400)
-        self.settings = replace(given, streaming=streaming, training=training, serving=serving)
+        self.settings = replace(given, shops=shops, streaming=streaming, training=training, serving=serving)
         self.properties.write_text(json.dumps(to_properties(self.settings), indent=2))
         os.environ.update(self.environment)
         client("s3", self.settings).create_bucket(
@@ -96,6 +96,18 @@ class Stack:
         kinesis.create_stream(StreamName=self.settings.stream_name, ShardCount=SHARDS)
         kinesis.get_waiter("stream_exists").wait(StreamName=self.settings.stream_name, WaiterConfig={"Delay": 1})
         Tables.from_settings(self.settings).ensure()
+
+    def _start_emulator(self) -> str:
+        port = free_port()
+        command = [sys.executable, "-m", "local.emulator", "--port", str(port)]
+        self.supervisor.start(Service(name="aws-emulator", command=command, ready=tcp_open(port)))
+        return f"http://{LOOPBACK}:{port}"
+
+    def _start_faults(self, upstream: str) -> FaultControl:
+        port = free_port()
+        command = [sys.executable, "-m", "local.faults", "--upstream", upstream, "--port", str(port)]
+        self.supervisor.start(Service(name="aws-faults", command=command, ready=tcp_open(port)))
+        return FaultControl(f"http://{LOOPBACK}:{port}")
 
     @property
     def environment(self) -> dict[str, str]:
