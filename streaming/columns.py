@@ -1,0 +1,86 @@
+"""The arrays in which scoring and writing exchange people and lists: no Python object a term, an item or an action."""
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from contracts.lists import Action
+
+__all__ = ["SOURCES", "TYPE_LETTERS", "Histories", "Listed", "Ranked", "histories_of", "letters"]
+
+SOURCES: Final = ("live", "batch", "trending", "popular")
+"""Where a list comes from; arrays hold the place in this tuple."""
+
+TYPE_LETTERS: Final = {
+    "view": "v",
+    "click": "c",
+    "add_to_cart": "a",
+    "purchase": "p",
+    "remove_from_cart": "r",
+    "impression": "i",
+    "identify": "d",
+}
+"""The letter that stands for an event type where actions are stored or computed with. Letters are never reused."""
+
+
+class Histories(NamedTuple):
+    """The newest actions of R people: person r's are ``offsets[r]:offsets[r + 1]`` of the rest, *newest first*.
+
+    ``items`` are ids, ``letters`` ``(h,)`` uint8 is the character code of :data:`TYPE_LETTERS`, ``times`` ``(h,)``
+    int64 epoch milliseconds.
+    """
+
+    offsets: npt.NDArray[np.int64]
+    items: list[str]
+    letters: npt.NDArray[np.uint8]
+    times: npt.NDArray[np.int64]
+
+
+class Listed(NamedTuple):
+    """Batch lists of R people, laid out likewise: ``rows`` of the snapshot (int32, −1 unknown) and their ``scores``."""
+
+    offsets: npt.NDArray[np.int64]
+    rows: npt.NDArray[np.int32]
+    scores: npt.NDArray[np.float32]
+
+
+class Ranked(NamedTuple):
+    """Lists of R people with up to N items each, best first.
+
+    ``items (R, N)`` are places in ``names``, −1 behind a list's end; ``names`` are the snapshot's items, and whatever
+    else a fall-back brought behind them. ``scores (R, N)`` are 0 for items that only fill. ``sources (R,)`` are places
+    in :data:`SOURCES`. ``reasons (R, N, 3)`` and ``shares (R, N, 3)``: places of terms in the history (0 is the
+    newest action) or the marks of :mod:`contracts.scoring`, the largest first, and what each is of the whole.
+    """
+
+    names: Sequence[str]
+    items: npt.NDArray[np.int32]
+    scores: npt.NDArray[np.float32]
+    sources: npt.NDArray[np.uint8]
+    reasons: npt.NDArray[np.int32]
+    shares: npt.NDArray[np.float32]
+
+
+def letters(event_types: Sequence[str]) -> str:
+    """The letters of event types.
+
+    >>> letters(["view", "purchase"])
+    'vp'
+    """
+    return "".join([TYPE_LETTERS[event_type] for event_type in event_types])
+
+
+def histories_of(people: Sequence[Sequence[Action]], length: int) -> Histories:
+    """The newest ``length`` actions of each person, whose actions come oldest first.
+
+    >>> histories_of([[Action(1, "a", "view", "A"), Action(2, "b", "purchase", "B")]], 20).items
+    ['B', 'A']
+    """
+    recent: list[Sequence[Any]] = [list(reversed(actions[-length:])) for actions in people]
+    flat = [action for actions in recent for action in actions]
+    offsets = np.zeros(len(recent) + 1, np.int64)
+    np.cumsum([len(actions) for actions in recent], out=offsets[1:])
+    codes = np.frombuffer(letters([a.event_type for a in flat]).encode(), np.uint8)
+    return Histories(offsets, [a.item_id for a in flat], codes, np.array([a.occurred_ms for a in flat], np.int64))
