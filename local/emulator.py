@@ -24,7 +24,7 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoReque
 from werkzeug.serving import BaseWSGIServer, make_server
 
 from local.kinesis_api import ApiError, KinesisApi
-from local.kinesis_patch import Limits, LiveStream, install
+from local.kinesis_patch import READS_PER_SECOND, Limits, LiveStream, install
 
 __all__ = ["Emulator", "main", "serve"]
 
@@ -144,6 +144,12 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1 (default: a free one, printed)")
     parser.add_argument("--shard-memory-mb", type=int, default=256, help="records held per shard, then the oldest go")
     parser.add_argument(
+        "--reads-per-second",
+        type=float,
+        default=READS_PER_SECOND,
+        help="reads of a shard (default: AWS's 5 over all consumers; more stands in for enhanced fan-out)",
+    )
+    parser.add_argument(
         "--throughput-limits",
         action="store_true",
         help="refuse more than 1,000 records/s or 1 MB/s per shard as AWS does (off: a small machine may burst)",
@@ -154,7 +160,11 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM or Ctrl-C; prints the address in one line once it listens."""
     arguments = _arguments(argv)
-    limits = Limits(throughput=arguments.throughput_limits, memory_bytes=arguments.shard_memory_mb << 20)
+    limits = Limits(
+        throughput=arguments.throughput_limits,
+        reads_per_second=arguments.reads_per_second,
+        memory_bytes=arguments.shard_memory_mb << 20,
+    )
     server = serve(arguments.port, limits)
     signal.signal(signal.SIGTERM, _end)
     signal.signal(signal.SIGINT, _end)

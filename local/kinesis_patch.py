@@ -30,8 +30,12 @@ READS_PER_SECOND: Final = 5.0
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What a shard refuses. Reads a second are always limited; throughput only on request, to load a small machine."""
+    """What a shard refuses. Reads a second are always limited; throughput only on request, to load a small machine.
 
+    More ``reads_per_second`` than AWS allows stand in for a consumer with enhanced fan-out, to whom records are pushed.
+    """
+
+    reads_per_second: float = READS_PER_SECOND
     throughput: bool = False
     writes_per_second: float = 1000.0
     write_bytes_per_second: float = 1024.0 * 1024.0
@@ -58,7 +62,7 @@ class LiveShard(models.Shard):
     ) -> None:
         super().__init__(shard_id, starting_hash, ending_hash, parent, adjacent_parent)
         self.log = ShardLog(first_sequence_number(_now_ms(), shard_id), _now_ms, max_bytes=_limits.memory_bytes)
-        self.reads = TokenBucket(READS_PER_SECOND, _now_ms)
+        self.reads = TokenBucket(_limits.reads_per_second, _now_ms)
         self._writes = TokenBucket(_limits.writes_per_second, _now_ms)
         self._written_bytes = TokenBucket(_limits.write_bytes_per_second, _now_ms)
 
