@@ -4,7 +4,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -69,24 +69,31 @@ class Stack:
         """The locked jars: from the cache, or fetched now."""
         self.jars = toolchain.jars()
 
-    def start_stores(self, *, shops: tuple[str, ...] = ("default",), faults: bool = False) -> None:
+    def start_stores(
+        self,
+        *,
+        shops: tuple[str, ...] = ("default",),
+        faults: bool = False,
+        redis_mib: int = 512,
+        emulator: Sequence[str] = (),
+    ) -> None:
         """The emulator with its bucket, stream and table, the Valkey cluster, and the settings file.
 
-        With ``faults`` everybody reaches the emulator through a proxy that ``self.faults`` makes fail.
+        With ``faults`` everybody reaches the emulator through a proxy that ``self.faults`` makes fail. ``redis_mib`` is
+        the memory of each of the two nodes, ``emulator`` further words of the emulator's command line.
         """
-        endpoint = self._start_emulator()
+        endpoint = self._start_emulator(emulator)
         if faults:
             self.faults = self._start_faults(endpoint)
             endpoint = self.faults.url
-        nodes = valkey.start(self.supervisor, nodes=2, first_port=7001)
+        nodes = valkey.start(self.supervisor, nodes=2, memory_mib=redis_mib, first_port=7001)
         given = Settings.from_properties({"liveshelf": {"aws.endpoint": endpoint, "redis.nodes": nodes}})
         streaming = StreamingSettings(snapshot_cache=str(self.supervisor.data / "snapshots"))
         # All parts share this machine's cores: at AWS's 50 ms a busy core would look like an absent Redis.
         # The emulated table has no capacity to protect.
         training = replace(given.training, dynamodb_units_per_s=1_000_000)
         serving = ServingSettings(redis_timeout_ms=400)
-        self.settings = replace(given, shops=shops, streaming=streaming, training=training, serving=serving)
-        self.properties.write_text(json.dumps(to_properties(self.settings), indent=2))
+        self.configure(replace(given, shops=shops, streaming=streaming, training=training, serving=serving))
         os.environ.update(self.environment)
         client("s3", self.settings).create_bucket(
             Bucket=self.settings.lake_bucket,
@@ -97,9 +104,14 @@ class Stack:
         kinesis.get_waiter("stream_exists").wait(StreamName=self.settings.stream_name, WaiterConfig={"Delay": 1})
         Tables.from_settings(self.settings).ensure()
 
-    def _start_emulator(self) -> str:
+    def configure(self, settings: Settings) -> None:
+        """Write the settings file; parts that run already keep what they read when they started."""
+        self.settings = settings
+        self.properties.write_text(json.dumps(to_properties(settings), indent=2))
+
+    def _start_emulator(self, words: Sequence[str]) -> str:
         port = free_port()
-        command = [sys.executable, "-m", "local.emulator", "--port", str(port)]
+        command = [sys.executable, "-m", "local.emulator", "--port", str(port), *words]
         self.supervisor.start(Service(name="aws-emulator", command=command, ready=tcp_open(port)))
         return f"http://{LOOPBACK}:{port}"
 
@@ -127,8 +139,8 @@ class Stack:
             )
         )
 
-    def start_flink(self, port: int | None = 8081) -> None:
-        """The Flink cluster with its dashboard, on ``port`` if that is free."""
+    def start_flink(self, port: int | None = 8081, options: Mapping[str, str] | None = None) -> None:
+        """The Flink cluster with its dashboard, on ``port`` if that is free; ``options`` are laid over its own."""
         assert self.settings.aws_endpoint is not None
         self.flink = Cluster(
             self.supervisor,
@@ -137,15 +149,16 @@ class Stack:
             s3_endpoint=self.settings.aws_endpoint,
             env=self.environment,
             # The dashboard and the status line show figures at most 2 s old (Flink: 10 s).
-            options={"metrics.fetcher.update-interval": "2 s"},
+            options={"metrics.fetcher.update-interval": "2 s", **(options or {})},
             port=port,
         )
         self.flink.start()
 
-    def submit(self) -> str:
-        """The streaming job; returns its id once Flink took it."""
+    def submit(self, script: Path | None = None, arguments: Sequence[str] = ()) -> str:
+        """The streaming job, or another ``script``; returns its id once Flink took it."""
         jar = fat_jar(self.jars.flink_lib, cache_dir() / "fatjar")
-        job = Job(script=checkout() / "streaming" / "main.py", jarfile=jar, env=self.environment)
+        script = script or checkout() / "streaming" / "main.py"
+        job = Job(script=script, jarfile=jar, arguments=arguments, env=self.environment)
         return self.flink.submit(job)
 
     def start_serving(self, port: int | None = 8000) -> str:
