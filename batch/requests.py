@@ -20,6 +20,7 @@ from contracts.errors import TrainingError
 from contracts.events import ACTION_TYPES
 from contracts.features import BUCKET_MS
 from contracts.items import Item
+from contracts.items import price_positions as positions_of
 from contracts.lake import moments_prefix
 from contracts.ranker import NAMES, TREND_WINDOWS_MS, TYPE_WEIGHTS, ItemValues, Requests, compute, rerank
 
@@ -60,29 +61,9 @@ def daily_actions(log: Log, items: int, end_ms: int) -> npt.NDArray[np.float32]:
 
 
 def price_positions(catalogue: Mapping[str, Item], items: Sequence[str]) -> npt.NDArray[np.float32]:
-    """Where each item's price stands in its category: the share of its priced items that are cheaper, ties half.
-
-    An item without a price or a category stands in the middle.
-
-    >>> goods = [Item(item_id=n, title=n, category="TEA", price=p) for n, p in zip("abcd", (1, 2, 2, 9))]
-    >>> price_positions({item.item_id: item for item in goods}, ["a", "b", "c", "d", "x"]).tolist()
-    [0.125, 0.5, 0.5, 0.875, 0.5]
-    """
-    prices: dict[str, list[float]] = {}
-    for item in catalogue.values():
-        if item.category and item.price is not None:
-            prices.setdefault(item.category, []).append(item.price)
-    ordered = {category: np.sort(values) for category, values in prices.items()}
-    out = np.full(len(items), 0.5, np.float32)
-    for at, item_id in enumerate(items):
-        known = catalogue.get(item_id)
-        if known is None or known.price is None or not known.category:
-            continue
-        values = ordered[known.category]
-        out[at] = (
-            (np.searchsorted(values, known.price) + np.searchsorted(values, known.price, "right")) / 2 / len(values)
-        )
-    return out
+    """Each item's :func:`contracts.items.price_positions`, in the middle where it has none."""
+    positions = positions_of(catalogue.values())
+    return np.array([positions.get(item_id, 0.5) for item_id in items], np.float32)
 
 
 class Trends:

@@ -155,7 +155,7 @@ def window_sums(buckets: Mapping[int, Sequence[float]], now_ms: int, window_ms: 
     [3.0]
     """
     totals = [0.0] * width
-    for start, values in buckets.items():
+    for start, values in sorted(buckets.items()):  # one order, so that sums of amounts agree to the last bit
         if in_window(start, now_ms, window_ms):
             for i, value in enumerate(values[:width]):
                 totals[i] += value

@@ -1,14 +1,15 @@
 """The catalogue item, and the catalogue file: gzipped JSON lines at ``shop=<id>/catalogue/items.jsonl.gz``."""
 
 import gzip
-from collections.abc import Iterable
+from bisect import bisect_left, bisect_right
+from collections.abc import Collection, Iterable
 
 import msgspec
 
 from contracts.errors import InvalidItem
 from contracts.ids import is_id
 
-__all__ = ["Item", "decode_catalogue", "encode_catalogue", "parse_item"]
+__all__ = ["Item", "decode_catalogue", "encode_catalogue", "parse_item", "price_positions"]
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -69,3 +70,24 @@ def decode_catalogue(data: bytes) -> dict[str, Item]:
     """
     lines = gzip.decompress(data).split(b"\n")
     return {item.item_id: item for item in (parse_item(line) for line in lines if line)}
+
+
+def price_positions(items: Collection[Item]) -> dict[str, float]:
+    """Where each item's price stands in its category: the share of its priced items that are cheaper, ties half.
+
+    Between 0 and 1; an item without a price or a category has no position.
+
+    >>> goods = [Item(item_id=n, title=n, category="TEA", price=p) for n, p in zip("abcd", (1, 2, 2, 9))]
+    >>> price_positions([*goods, Item(item_id="x", title="no price", category="TEA")])
+    {'a': 0.125, 'b': 0.5, 'c': 0.5, 'd': 0.875}
+    """
+    priced = [(item.item_id, item.category, item.price) for item in items if item.category and item.price is not None]
+    prices: dict[str, list[float]] = {}
+    for _, category, price in priced:
+        prices.setdefault(category, []).append(price)
+    for values in prices.values():
+        values.sort()
+    return {
+        item_id: (bisect_left(values := prices[category], price) + bisect_right(values, price)) / 2 / len(values)
+        for item_id, category, price in priced
+    }

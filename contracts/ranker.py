@@ -10,8 +10,7 @@ differences between candidates of one request count (:mod:`batch.ranker`). Every
 and batch list, arrays of the model snapshot, and the items' 5-minute buckets.
 """
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -20,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from contracts.errors import ContractError
-from contracts.features import BUCKET_MS, ITEM_FEATURES, TREND_WEIGHTS, WINDOWS_MS
+from contracts.trends import TREND_PRIOR, TREND_WINDOWS_MS, TYPE_WEIGHTS, trend_sums
 
 __all__ = [
     "FEATURES",
@@ -41,25 +40,10 @@ __all__ = [
 POOL: Final = 100
 """How many candidates of stage one are ordered anew (more where a longer list is wanted)."""
 
-TREND_PRIOR: Final = 20.0
-"""Weighted actions (:data:`TREND_WEIGHTS`) added to both sides of a trend: three clicks are no trend (log 23/20)."""
-
 _HOUR_MS: Final = 60 * 60 * 1000
 _NOW_HALF_LIFE_MS: Final = _HOUR_MS
 _MONTH_HALF_LIFE_MS: Final = 30 * 24 * _HOUR_MS
 _NEUTRAL_PRICE: Final = 0.5
-TREND_WINDOWS_MS: Final = (WINDOWS_MS["1h"], WINDOWS_MS["24h"])
-"""The windows of ``trend_1h`` and ``trend_24h``."""
-
-_VALUE_WEIGHTS: Final = [TREND_WEIGHTS.get(feature.name, 0.0) for feature in ITEM_FEATURES]
-
-TYPE_WEIGHTS: Final = {
-    event_type: TREND_WEIGHTS[feature.name]
-    for feature in ITEM_FEATURES
-    if feature.name in TREND_WEIGHTS
-    for event_type in feature.event_types
-}
-"""What one action of a type adds to its item's trend, as its buckets say."""
 
 
 class RankerFeature(NamedTuple):
@@ -263,28 +247,3 @@ def coefficients_of(names: Sequence[str], values: Sequence[float]) -> Doubles:
         raise ContractError(message)
     given = dict(zip(names, values, strict=True))
     return np.array([given.get(name, 0.0) for name in NAMES])
-
-
-def trend_sums(fields: Mapping[bytes, bytes], now_ms: int) -> tuple[float, float]:
-    """An item's weighted actions in the last hour and the last 24 hours, from its stored buckets.
-
-    A bucket that overlaps the window counts whole, as in :func:`contracts.features.window_sums`; so the windows begin
-    at ``bucket_start(now − window)``.
-
-    Args:
-        fields: bucket start (epoch seconds) → comma-separated sums of :data:`ITEM_FEATURES`, as Redis holds them.
-
-    >>> trend_sums({b"0": b"2,1,0,0", b"7200": b"1,0,1,9.5", b"9000": b"7,0,0,0"}, now_ms=7_200_000)
-    (6.0, 11.0)
-    """
-    hour_after, day_after = (now_ms - window - BUCKET_MS for window in TREND_WINDOWS_MS)
-    hour, day = [], []
-    for start, values in fields.items():
-        start_ms = int(start) * 1000
-        if not day_after < start_ms <= now_ms:
-            continue
-        weight = sum(w * float(v) for w, v in zip(_VALUE_WEIGHTS, values.split(b","), strict=False))
-        day.append(weight)
-        if start_ms > hour_after:
-            hour.append(weight)
-    return math.fsum(hour), math.fsum(day)
