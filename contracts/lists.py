@@ -1,16 +1,36 @@
 """What is kept of a person and what is served: recent actions, feature buckets, recommendation lists."""
 
+import struct
 from collections.abc import Iterable
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
 from contracts.errors import ContractError
+from contracts.packed import (
+    BATCH_PLACE,
+    LETTERS,
+    MOST_REASONS,
+    NO_PLACE,
+    REV_BYTES,
+    TYPES,
+    Owner,
+    Packed,
+    PackedList,
+    join_ids,
+    pack,
+    pack_buckets,
+    split_ids,
+    unpack,
+    unpack_buckets,
+)
 
 __all__ = [
+    "MOST_ALIASES",
     "REV_BYTES",
     "Action",
     "BasedOn",
+    "Owner",
     "Reason",
     "RecommendationList",
     "Source",
@@ -73,21 +93,28 @@ class RecommendationList(msgspec.Struct, frozen=True, kw_only=True):
 class UserValue(msgspec.Struct, frozen=True, kw_only=True):
     """All that is live of one person, under one Redis key, replaced as a whole by a compare-and-set on ``rev``.
 
-    ``rev`` is 16 hex digits and the *first* field: the guard compares the first bytes of the stored value.
-    ``actions`` are oldest first, at most 2·L. ``buckets`` maps a bucket start (epoch seconds, as text) to the values
-    of :data:`contracts.features.USER_FEATURES`.
+    ``rev`` is 16 hex digits; a stored value begins with them (:mod:`contracts.packed` has the layout), and the guard
+    compares those bytes. ``actions`` are oldest first, at most 2·L. ``buckets`` maps a bucket start (epoch seconds, as
+    text) to the values of :data:`contracts.features.USER_FEATURES`.
+
+    ``identify`` joins an anonymous visitor to a user: the user's ``aliases`` are the anonymous ids with the time of the
+    latest such event (epoch ms), at most :data:`MOST_ALIASES`, the newest; the visitor's value has an ``owner``. Both
+    stay what they are: a reader adds the buckets and merges the actions of a user and of all aliases.
     """
 
     rev: str
     actions: list[Action] = []
     buckets: dict[str, list[float]] = {}
     live: RecommendationList | None = None
+    aliases: dict[str, int] = {}
+    owner: Owner | None = None
 
 
-REV_BYTES: Final = len('{"rev":"0000000000000000"')
+MOST_ALIASES: Final = 32
 _encoder = msgspec.json.Encoder()
-_user = msgspec.json.Decoder(UserValue)
 _list = msgspec.json.Decoder(RecommendationList)
+_list_encoder = msgspec.msgpack.Encoder()
+_list_decoder = msgspec.msgpack.Decoder(PackedList)
 
 
 def next_rev(previous: str | None, now_us: int) -> str:
@@ -101,12 +128,73 @@ def next_rev(previous: str | None, now_us: int) -> str:
 
 
 def encode_value(value: UserValue | RecommendationList) -> bytes:
-    """The stored bytes.
+    """The stored bytes: JSON of a list of the training, blocks of a user value.
 
-    >>> encode_value(UserValue(rev="0" * 16))[:REV_BYTES]
-    b'{"rev":"0000000000000000"'
+    >>> decode_user(encode_value(UserValue(rev="0" * 16, buckets={"300": [1.0]}))).buckets
+    {'300': [1.0]}
     """
-    return _encoder.encode(value)
+    if isinstance(value, RecommendationList):
+        return _encoder.encode(value)
+    width = max(map(len, value.buckets.values()), default=0)
+    packed = Packed(
+        times=struct.pack(f"<{len(value.actions)}q", *(action.occurred_ms for action in value.actions)),
+        letters="".join([LETTERS[action.event_type] for action in value.actions]),
+        ids=join_ids(action.event_id for action in value.actions),
+        items=join_ids(action.item_id for action in value.actions),
+        width=width,
+        buckets=pack_buckets({int(start): tuple(values) for start, values in value.buckets.items()}, width),
+        live=_pack_list(value.live) if value.live else b"",
+        aliases=value.aliases,
+        owner=value.owner,
+    )
+    return pack(value.rev, packed)
+
+
+def _pack_list(live: RecommendationList) -> bytes:
+    """A live list; scores keep the precision of float32, reasons three decimals and the first three of an item."""
+    terms = list(dict.fromkeys(reason.item_id for reasons in live.reasons for reason in reasons))
+    place = {item_id: at for at, item_id in enumerate(terms[:BATCH_PLACE])} | {"*": BATCH_PLACE}
+    places, shares = bytearray(), []
+    for reasons in (reasons[:MOST_REASONS] for reasons in live.reasons):
+        none = MOST_REASONS - len(reasons)
+        places += bytes([*(place.get(reason.item_id, NO_PLACE) for reason in reasons), *[NO_PLACE] * none])
+        shares += [*(max(-32768, min(32767, round(reason.weight * 1000))) for reason in reasons), *[0] * none]
+    packed = PackedList(
+        source=live.source,
+        model_version=live.model_version,
+        based_ms=live.based_on.occurred_ms if live.based_on else 0,
+        based_id=live.based_on.event_id if live.based_on else "",
+        written_at=live.written_at,
+        items=join_ids(live.items),
+        scores=struct.pack(f"<{len(live.scores)}f", *live.scores),
+        terms=join_ids(terms),
+        places=bytes(places),
+        shares=struct.pack(f"<{len(shares)}h", *shares),
+    )
+    return _list_encoder.encode(packed)
+
+
+def _unpack_list(data: bytes) -> RecommendationList:
+    packed = _list_decoder.decode(data)
+    terms: dict[int, str] = dict(enumerate(split_ids(packed.terms))) | {BATCH_PLACE: "*"}
+    shares = struct.unpack(f"<{len(packed.places)}h", packed.shares)
+    named = [
+        Reason(terms[place], share / 1000) if place != NO_PLACE else None
+        for place, share in zip(packed.places, shares, strict=True)
+    ]
+    scores = struct.unpack(f"<{len(packed.scores) // 4}f", packed.scores)
+    source: Any = packed.source
+    return RecommendationList(
+        source=source,
+        model_version=packed.model_version,
+        based_on=BasedOn(packed.based_ms, packed.based_id) if packed.based_id else None,
+        written_at=packed.written_at,
+        items=split_ids(packed.items),
+        scores=[round(score, 5) for score in scores],
+        reasons=[
+            [reason for reason in named[at : at + MOST_REASONS] if reason] for at in range(0, len(named), MOST_REASONS)
+        ],
+    )
 
 
 def decode_user(data: bytes) -> UserValue:
@@ -116,9 +204,20 @@ def decode_user(data: bytes) -> UserValue:
         ContractError: the bytes are not such a value.
     """
     try:
-        return _user.decode(data)
-    except msgspec.MsgspecError as exc:
-        message = f"a stored user value cannot be read: {exc}; got {data[:80]!r}; expected a UserValue"
+        packed = unpack(data)
+        times = struct.unpack(f"<{len(packed.times) // 8}q", packed.times)
+        kinds = [TYPES[letter] for letter in packed.letters]
+        parts = zip(times, split_ids(packed.ids), kinds, split_ids(packed.items), strict=True)
+        return UserValue(
+            rev=data[:REV_BYTES].decode(),
+            actions=[Action(*part) for part in parts],
+            buckets={str(start): list(values) for start, values in unpack_buckets(packed).items()},
+            live=_unpack_list(packed.live) if packed.live else None,
+            aliases=packed.aliases,
+            owner=packed.owner,
+        )
+    except (msgspec.MsgspecError, ValueError, LookupError, struct.error) as exc:
+        message = f"a stored user value cannot be read: {exc!r}; got {data[:80]!r}; expected a UserValue"
         raise ContractError(message) from exc
 
 

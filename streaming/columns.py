@@ -7,29 +7,22 @@ import numpy as np
 import numpy.typing as npt
 
 from contracts.lists import Action
+from contracts.packed import LETTERS
 
 __all__ = ["SOURCES", "TYPE_LETTERS", "Histories", "Listed", "Ranked", "histories_of", "letters"]
 
 SOURCES: Final = ("live", "batch", "trending", "popular")
 """Where a list comes from; arrays hold the place in this tuple."""
 
-TYPE_LETTERS: Final = {
-    "view": "v",
-    "click": "c",
-    "add_to_cart": "a",
-    "purchase": "p",
-    "remove_from_cart": "r",
-    "impression": "i",
-    "identify": "d",
-}
-"""The letter that stands for an event type where actions are stored or computed with. Letters are never reused."""
+
+TYPE_LETTERS: Final = LETTERS
+"""The letter that stands for an event type wherever actions are stored or computed with."""
 
 
 class Histories(NamedTuple):
     """The newest actions of R people: person r's are ``offsets[r]:offsets[r + 1]`` of the rest, *newest first*.
 
-    ``items`` are ids, ``letters`` ``(h,)`` uint8 is the character code of :data:`TYPE_LETTERS`, ``times`` ``(h,)``
-    int64 epoch milliseconds.
+    ``items`` are ids, ``letters`` the character codes of :data:`contracts.packed.LETTERS`, ``times`` epoch ms.
     """
 
     offsets: npt.NDArray[np.int64]
@@ -69,7 +62,7 @@ def letters(event_types: Sequence[str]) -> str:
     >>> letters(["view", "purchase"])
     'vp'
     """
-    return "".join([TYPE_LETTERS[event_type] for event_type in event_types])
+    return "".join([LETTERS[event_type] for event_type in event_types])
 
 
 def histories_of(people: Sequence[Sequence[Action]], length: int) -> Histories:
