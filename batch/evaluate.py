@@ -153,7 +153,7 @@ def live_lists(matrix: Matrix, log: Log, cases: list[Case], batch: Lists, model:
     history = (np.array(offsets), np.concatenate(items), np.concatenate(weights))
     rows, wide = batch.items.shape
     listed = (np.arange(rows + 1) * wide, batch.items.ravel(), batch.scores.ravel())
-    found, scores, _, _ = score_rows(matrix, history, listed, model.blend, size)
+    found, scores = score_rows(matrix, history, listed, model.blend, size)
     return Lists(found, scores)
 
 

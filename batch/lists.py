@@ -76,7 +76,7 @@ def person_lists(
     blend = 1.0 / max(recipe.taste, 1e-6)
     once = bought & ~repeatable[item]
     spare = int(np.bincount(place[once], minlength=1).max()) if once.any() else 0
-    items, scores, _, _ = score_rows(_without_diagonal(matrix), history, repeats, blend, size + spare)
+    items, scores = score_rows(_without_diagonal(matrix), history, repeats, blend, size + spare)
     if spare:
         items, scores = _leave_out(items, scores, place[once], item[once], count)
     return Lists(items[:, :size], (scores[:, :size] * max(recipe.taste, 1e-6)).astype(np.float32))
@@ -116,7 +116,7 @@ def similar_items(matrix: Matrix, rows: tuple[int, int], size: int) -> Lists:
     count = rows[1] - rows[0]
     one = (np.arange(count + 1), np.arange(rows[0], rows[1], dtype=np.int32), np.ones(count, np.float32))
     none = (np.zeros(count + 1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32))
-    items, scores, _, _ = score_rows(matrix, one, none, 0.0, size)
+    items, scores = score_rows(matrix, one, none, 0.0, size)
     return Lists(items, scores)
 
 

@@ -9,8 +9,13 @@ B is the sparse item-to-item matrix of the snapshot (CSR), ``batch`` the person'
 scaled by their own maximum, so ``blend`` is a ratio and does not depend on how much the visitor did. The live part's is
 its largest *positive* value: what a visitor just took has a strongly negative one (satiation), and as a scale it would
 drown what they are shown next.
+
+A score is explained by its largest terms. All terms of one item that the visitor acted on, however often, are one term
+of the explanation ("because you viewed it", with the weight of all of it), and the batch list is another. A negative
+term, which speaks against a candidate, is never a reason; a reason's weight is its share of all that speaks for it.
 """
 
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -18,13 +23,20 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["BATCH_REASON", "NO_REASON", "action_weights", "score_rows"]
+__all__ = ["BATCH_REASON", "NO_REASON", "REASONS", "action_weights", "explained_rows", "score_rows"]
 
 NO_REASON: Final = -1
 BATCH_REASON: Final = -2
+REASONS: Final = 3
+"""How many terms explain one score."""
 
 Ints = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
+Ragged = tuple[npt.NDArray[np.int64], Ints, Floats]
+
+_UNTOUCHED: Final = np.finfo(np.float32).min
+_LOW: Final = np.uint64(0xFFFFFFFF)
+_SHIFT: Final = np.uint64(32)
 
 
 def action_weights(event_types: Sequence[str], weights: Mapping[str, float], p: float) -> list[float]:
@@ -37,69 +49,125 @@ def action_weights(event_types: Sequence[str], weights: Mapping[str, float], p: 
     return [w * weights.get(t, 0.0) for w, t in zip(decay, event_types, strict=True)]
 
 
-def score_rows(
-    matrix: tuple[npt.NDArray[np.int64], Ints, Floats],
-    history: tuple[npt.NDArray[np.int64], Ints, Floats],
-    batch: tuple[npt.NDArray[np.int64], Ints, Floats],
-    blend: float,
-    top_n: int,
-) -> tuple[Ints, Floats, Ints, Floats]:
+def score_rows(matrix: Ragged, history: Ragged, batch: Ragged, blend: float, top_n: int) -> tuple[Ints, Floats]:
     """Score many people at once and keep each one's ``top_n`` best items.
 
     Args:
         matrix: B as CSR ``(indptr (I+1,), indices (nnz,), data (nnz,))``.
-        history: ``(offsets (R+1,), items (h,), weights (h,))``: row r's actions are ``offsets[r]:offsets[r+1]``.
+        history: ``(offsets (R+1,), items (h,), weights (h,))``: row r's actions are ``offsets[r]:offsets[r+1]``; −1 is
+            an item that the model does not know.
         batch: the same layout: each row's batch recommendations and their scores.
         blend: weight of the batch part, ≥ 0.
         top_n: N, the list length.
 
     Returns:
-        ``items (R, N)`` (−1 where a row has fewer), ``scores (R, N)``, ``reasons (R, N)`` (position in the row's
-        history of the largest term, :data:`BATCH_REASON` or :data:`NO_REASON`), ``terms (R, N)`` (that term's value).
+        ``items (R, N)`` (−1 where a row has fewer) and ``scores (R, N)``, the best first; ties by place in the index.
 
     >>> B = (np.array([0, 2, 2, 2]), np.array([1, 2], np.int32), np.array([.5, 1.], np.float32))
     >>> none = (np.zeros(2, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32))
     >>> seen = (np.array([0, 1]), np.array([0], np.int32), np.ones(1, np.float32))
-    >>> items, scores, why, _ = score_rows(B, seen, none, 0., 3)
-    >>> items.tolist(), scores.tolist(), why.tolist()
-    ([[2, 1, -1]], [[1.0, 0.5, 0.0]], [[0, 0, -1]])
+    >>> items, scores = score_rows(B, seen, none, 0., 3)
+    >>> items.tolist(), scores.tolist()
+    ([[2, 1, -1]], [[1.0, 0.5, 0.0]])
     """
+    return _scored(matrix, history, batch, blend, top_n, 0)[:2]
+
+
+def explained_rows(
+    matrix: Ragged, history: Ragged, batch: Ragged, blend: float, top_n: int
+) -> tuple[Ints, Floats, Ints, Floats]:
+    """:func:`score_rows`, and of each score its largest terms.
+
+    Returns:
+        ``items (R, N)`` and ``scores (R, N)``, equal to those of :func:`score_rows` to the last bit;
+        ``reasons (R, N, 3)``: the place in the row's history of the newest action on the item whose term it is,
+        :data:`BATCH_REASON`, or :data:`NO_REASON`; ``shares (R, N, 3)``: of the sum of the positive terms, the largest
+        first (ties: the newer action first, the batch list last).
+
+    >>> B = (np.array([0, 1, 3]), np.array([1, 0, 1], np.int32), np.array([1., 1., -.5], np.float32))
+    >>> none = (np.zeros(2, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32))
+    >>> seen = (np.array([0, 3]), np.array([0, 1, 0], np.int32), np.array([1., 1., 2.], np.float32))
+    >>> items, scores, why, shares = explained_rows(B, seen, none, 0., 2)
+    >>> items.tolist(), scores.tolist(), why.tolist(), shares[..., 0].tolist()
+    ([[1, 0]], [[1.0, 0.4000000059604645]], [[[0, -1, -1], [1, -1, -1]]], [[1.0, 1.0]])
+    """
+    return _scored(matrix, history, batch, blend, top_n, REASONS)
+
+
+def _scored(
+    matrix: Ragged, history: Ragged, batch: Ragged, blend: float, top_n: int, reasons: int
+) -> tuple[Ints, Floats, Ints, Floats]:
     rows = len(history[0]) - 1
     out = (
         np.full((rows, top_n), -1, np.int32),
         np.zeros((rows, top_n), np.float32),
-        np.full((rows, top_n), NO_REASON, np.int32),
-        np.zeros((rows, top_n), np.float32),
+        np.full((rows, top_n if reasons else 0, reasons), NO_REASON, np.int32),
+        np.zeros((rows, top_n if reasons else 0, reasons), np.float32),
     )
-    _kernel(*matrix, *history, *batch, np.float32(blend), top_n, *out)
+    _kernel(matrix, history, batch, np.float32(blend), _scratch(len(matrix[0]) - 1), out)
     return out
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
-def _worse(a: int, b: int, score: Any) -> Any:
-    return score[a] < score[b] or (score[a] == score[b] and a > b)
+class _Scratch(threading.local):
+    """Working arrays of a thread, kept between calls: a few people against a million items must not cost a million.
+
+    The kernel leaves ``live`` as it found it, untouched everywhere.
+    """
+
+    live = np.zeros(0, np.float32)
+    touched = np.zeros(0, np.int32)
+
+
+_kept = _Scratch()
+
+
+def _scratch(size: int) -> tuple[Floats, Ints]:
+    if len(_kept.live) < size or not len(_kept.touched):
+        _kept.live = np.full(size, _UNTOUCHED, np.float32)
+        _kept.touched = np.zeros(size + 1, np.int32)
+    return _kept.live, _kept.touched
 
 
 @numba.njit(cache=True, nogil=True)
-def _sift(heap: Any, score: Any, at: int, size: int) -> None:
-    """Restore the min-heap below ``at``; ties are broken by the item index, so lists are stable."""
-    while True:
-        child = 2 * at + 1
-        if child >= size:
-            return
-        right = child + 1
-        if right < size and _worse(heap[right], heap[child], score):
-            child = right
-        if not _worse(heap[child], heap[at], score):
-            return
-        heap[at], heap[child] = heap[child], heap[at]
-        at = child
+def _kernel(matrix: Any, history: Any, batch: Any, blend: Any, scratch: Any, out: Any) -> None:
+    h_offsets, h_items, h_weights = history
+    b_offsets, b_items, b_scores = batch
+    out_items, out_scores, out_why, out_shares = out
+    explained = out_why.shape[2] > 0
+    live, touched = scratch
+    best = np.zeros(out_items.shape[1], np.uint64)
+    merged = np.zeros(_longest(h_offsets), np.float64)
+    for r in range(len(h_offsets) - 1):
+        h0, h1, b0, b1 = h_offsets[r], h_offsets[r + 1], b_offsets[r], b_offsets[r + 1]
+        count, top = _accumulate(matrix, h_items[h0:h1], h_weights[h0:h1], live, touched)
+        largest = 0.0
+        if blend > 0:
+            for b in range(b0, b1):
+                largest = max(largest, abs(b_scores[b]))
+        if largest > 0:
+            count = _add_batch(b_items[b0:b1], b_scores[b0:b1], blend, largest, count, top, live, touched)
+        kept = _keep_best(live, touched, count, top if largest == 0 else 0.0, best)
+        for place in range(kept):
+            out_items[r, place] = np.int32(_LOW - (best[place] & _LOW))
+            out_scores[r, place] = _score(best[place] >> _SHIFT)
+        if explained:
+            own = (h_items[h0:h1], h_weights[h0:h1], top)
+            listed = (b_items[b0:b1], b_scores[b0:b1], largest, blend)
+            _explain(matrix, own, listed, merged, live, out_items[r, :kept], out_why[r], out_shares[r])
 
 
 @numba.njit(cache=True, nogil=True)
-def _accumulate(indptr: Any, indices: Any, data: Any, items: Any, weights: Any, work: Any) -> tuple[int, float]:
-    """Add one row's live terms into the stamped scratch arrays; return the touched count and the largest live value."""
-    stamp, mark, live, term, why, touched = work
+def _longest(offsets: Any) -> int:
+    longest = 0
+    for r in range(len(offsets) - 1):
+        longest = max(longest, offsets[r + 1] - offsets[r])
+    return longest
+
+
+@numba.njit(cache=True, nogil=True)
+def _accumulate(matrix: Any, items: Any, weights: Any, live: Any, touched: Any) -> tuple[int, float]:
+    """Add up one row's live terms; return how many items they touch, and the largest live value."""
+    indptr, indices, data = matrix
     count = 0
     for h in range(len(items)):
         w = weights[h]
@@ -107,16 +175,11 @@ def _accumulate(indptr: Any, indices: Any, data: Any, items: Any, weights: Any, 
             continue
         for at in range(indptr[items[h]], indptr[items[h] + 1]):
             j = indices[at]
-            value = w * data[at]
-            if stamp[j] != mark[0]:
-                stamp[j] = mark[0]
-                live[j], term[j], why[j] = value, value, h
-                touched[count] = j
-                count += 1
-            else:
-                live[j] += value
-                if value > term[j]:
-                    term[j], why[j] = value, h
+            before = live[j]
+            first = before == _UNTOUCHED
+            touched[count] = j
+            count += first
+            live[j] = w * data[at] + (np.float32(0) if first else before)
     top = 0.0
     for t in range(count):
         top = max(top, live[touched[t]])
@@ -124,81 +187,147 @@ def _accumulate(indptr: Any, indices: Any, data: Any, items: Any, weights: Any, 
 
 
 @numba.njit(cache=True, nogil=True)
-def _kernel(
-    indptr: Any,
-    indices: Any,
-    data: Any,
-    h_offsets: Any,
-    h_items: Any,
-    h_weights: Any,
-    b_offsets: Any,
-    b_items: Any,
-    b_scores: Any,
-    blend: Any,
-    top_n: int,
-    out_items: Any,
-    out_scores: Any,
-    out_why: Any,
-    out_terms: Any,
-) -> None:
-    size = len(indptr) - 1
-    stamp = np.zeros(size, np.int64)
-    mark = np.zeros(1, np.int64)
-    live = np.zeros(size, np.float32)
-    term = np.zeros(size, np.float32)
-    why = np.zeros(size, np.int32)
-    touched = np.zeros(size, np.int32)
-    heap = np.zeros(top_n, np.int32)
-    for r in range(len(h_offsets) - 1):
-        mark[0] = r + 1
-        h0, h1 = h_offsets[r], h_offsets[r + 1]
-        work = (stamp, mark, live, term, why, touched)
-        count, top = _accumulate(indptr, indices, data, h_items[h0:h1], h_weights[h0:h1], work)
-        if top > 0:
-            for t in range(count):
-                live[touched[t]] /= top
-                term[touched[t]] /= top
-        b0, b1 = b_offsets[r], b_offsets[r + 1]
-        largest = 0.0
-        for b in range(b0, b1):
-            largest = max(largest, abs(b_scores[b]))
-        if largest > 0 and blend > 0:
-            for b in range(b0, b1):
-                j = b_items[b]
-                if j < 0:
-                    continue
-                value = blend * b_scores[b] / largest
-                if stamp[j] != mark[0]:
-                    stamp[j] = mark[0]
-                    live[j], term[j], why[j] = value, value, -2
-                    touched[count] = j
-                    count += 1
-                else:
-                    live[j] += value
-                    if value > term[j]:
-                        term[j], why[j] = value, -2
-        kept = 0
+def _add_batch(
+    items: Any, scores: Any, blend: Any, largest: Any, count: int, top: float, live: Any, touched: Any
+) -> int:
+    """Scale the live part and add the batch part; return how many items both touch."""
+    if top > 0:
         for t in range(count):
-            j = touched[t]
-            if live[j] <= 0:
-                continue
-            if kept < top_n:
-                heap[kept] = j
-                kept += 1
-                if kept == top_n:
-                    for root in range(top_n // 2 - 1, -1, -1):
-                        _sift(heap, live, root, top_n)
-            elif _worse(heap[0], j, live):
-                heap[0] = j
-                _sift(heap, live, 0, top_n)
-        if kept < top_n:
-            for root in range(kept // 2 - 1, -1, -1):
-                _sift(heap, live, root, kept)
-        for place in range(kept - 1, -1, -1):
-            j = heap[0]
-            out_items[r, place] = j
-            out_scores[r, place] = live[j]
-            out_why[r, place] = why[j]
-            out_terms[r, place] = term[j]
-            heap[0] = heap[place]
-            _sift(heap, live, 0, place)
+            live[touched[t]] /= top
+    for b in range(len(items)):
+        j = items[b]
+        if j < 0:
+            continue
+        value = blend * scores[b] / largest
+        if live[j] == _UNTOUCHED:
+            live[j] = value
+            touched[count] = j
+            count += 1
+        else:
+            live[j] += value
+    return count
+
+
+@numba.njit(cache=True, nogil=True)
+def _keep_best(live: Any, touched: Any, count: int, top: float, best: Any) -> int:
+    """Sort the best positive scores into ``best``, return how many there are, and leave ``live`` untouched.
+
+    A score and its item are one number: the bits of a positive float32 order as the float does, and below them stands
+    the item, the smaller the better. So ties are broken by the item's place, and lists are stable.
+    """
+    kept = 0
+    for t in range(count):
+        j = touched[t]
+        score = live[j] / top if top > 0 else np.float64(live[j])
+        live[j] = _UNTOUCHED
+        if not np.float32(score) > 0:
+            continue
+        key = _key(score, j)
+        if kept < len(best):
+            best[kept] = key
+            kept += 1
+            if kept == len(best):
+                for root in range(kept // 2 - 1, -1, -1):
+                    _sift(best, root, kept)
+        elif key > best[0]:
+            best[0] = key
+            _sift(best, 0, kept)
+    if kept < len(best):
+        for root in range(kept // 2 - 1, -1, -1):
+            _sift(best, root, kept)
+    for place in range(kept - 1, 0, -1):
+        best[0], best[place] = best[place], best[0]
+        _sift(best, 0, place)
+    return kept
+
+
+@numba.njit(cache=True, nogil=True)
+def _key(score: Any, item: Any) -> Any:
+    return (np.uint64(np.float32(score).view(np.uint32)) << _SHIFT) | (_LOW - np.uint64(item))
+
+
+@numba.njit(cache=True, nogil=True)
+def _score(bits: Any) -> Any:
+    return np.uint32(bits).view(np.float32)
+
+
+@numba.njit(cache=True, nogil=True)
+def _sift(heap: Any, at: int, size: int) -> None:
+    """Restore the min-heap below ``at``."""
+    key = heap[at]
+    while True:
+        child = 2 * at + 1
+        if child >= size:
+            break
+        if child + 1 < size and heap[child + 1] < heap[child]:
+            child += 1
+        if heap[child] >= key:
+            break
+        heap[at] = heap[child]
+        at = child
+    heap[at] = key
+
+
+@numba.njit(cache=True, nogil=True)
+def _explain(
+    matrix: Any, own: Any, listed: Any, merged: Any, live: Any, kept: Any, out_why: Any, out_shares: Any
+) -> None:
+    """The largest terms of the kept items: the row's terms again, but only what meets one of them.
+
+    ``live`` holds the places of the kept items meanwhile.
+    """
+    indptr, indices, data = matrix
+    items, weights, top = own
+    b_items, b_scores, largest, blend = listed
+    for place in range(len(kept)):
+        live[kept[place]] = place
+    total = np.zeros(len(kept), np.float64)
+    _merge(items, weights, merged)
+    for h in range(len(items)):
+        w = merged[h] / top if top > 0 else merged[h]
+        if w == 0:
+            continue
+        for at in range(indptr[items[h]], indptr[items[h] + 1]):
+            place = live[indices[at]]
+            if place != _UNTOUCHED:
+                _insert(h, w * data[at], int(place), total, out_why, out_shares)
+    if largest > 0:
+        for b in range(len(b_items)):
+            if b_items[b] >= 0 and live[b_items[b]] != _UNTOUCHED:
+                value = blend * b_scores[b] / largest
+                _insert(BATCH_REASON, value, int(live[b_items[b]]), total, out_why, out_shares)
+    for place in range(len(kept)):
+        live[kept[place]] = _UNTOUCHED
+        for n in range(out_why.shape[1]):
+            if out_why[place, n] != NO_REASON:
+                out_shares[place, n] /= total[place]
+
+
+@numba.njit(cache=True, nogil=True)
+def _merge(items: Any, weights: Any, merged: Any) -> None:
+    """Sum the weights of the actions on one item, at its newest action; 0 elsewhere and for unknown items."""
+    for h in range(len(items)):
+        merged[h] = 0.0
+        if items[h] < 0:
+            continue
+        first = 0
+        while items[first] != items[h]:
+            first += 1
+        merged[first] += weights[h]
+
+
+@numba.njit(cache=True, nogil=True)
+def _insert(source: int, value: Any, place: int, total: Any, out_why: Any, out_shares: Any) -> None:
+    """Put a positive term among the largest of an item."""
+    if not value > 0:
+        return
+    total[place] += value
+    n = out_why.shape[1] - 1
+    if value <= out_shares[place, n]:
+        return
+    while n > 0 and value > out_shares[place, n - 1]:
+        out_shares[place, n] = out_shares[place, n - 1]
+        out_why[place, n] = out_why[place, n - 1]
+        n -= 1
+    out_shares[place, n] = value
+    out_why[place, n] = source

@@ -2,10 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
+from itertools import repeat
 from pathlib import Path
 from typing import Any, Final
 
@@ -237,8 +238,16 @@ class Snapshot:
         """The place of an item in the index; −1 where the model does not know it."""
         return self._rows.get(item_id, -1)
 
+    def rows(self, item_ids: Collection[str]) -> npt.NDArray[np.int32]:
+        """The places of many items, −1 where the model does not know one."""
+        return np.fromiter(map(self._rows.get, item_ids, repeat(-1)), np.int32, count=len(item_ids))
+
     @cached_property
     def popular(self) -> list[str]:
         """The 200 most popular items, best first."""
-        order = np.argsort(-self.popularity, kind="stable")[:200]
-        return [self.items[i] for i in order]
+        return [self.items[i] for i in self.popular_rows]
+
+    @cached_property
+    def popular_rows(self) -> npt.NDArray[np.int32]:
+        """Their places."""
+        return np.argsort(-self.popularity, kind="stable")[:200].astype(np.int32)

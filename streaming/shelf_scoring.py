@@ -3,8 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from itertools import chain
-from typing import Any
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,15 +11,68 @@ import numpy.typing as npt
 from contracts.errors import ContractError
 from contracts.lists import Action, BasedOn, Reason, RecommendationList
 from contracts.ranker import POOL, ItemValues, Requests, coefficients_of, compute, rerank
-from contracts.scoring import BATCH_REASON, action_weights, score_rows
-from contracts.snapshot import Snapshot
+from contracts.scoring import BATCH_REASON, NO_REASON, action_weights, explained_rows
+from contracts.snapshot import ModelSettings, Snapshot
+from streaming.columns import SOURCES, TYPE_LETTERS, Histories, Listed, Ranked, histories_of
+from streaming.shelf_filling import LIVE, Fallback, filled
 
-__all__ = ["Trends", "live_features", "live_lists"]
+__all__ = ["Trends", "live_arrays", "live_features", "live_lists"]
 
 Trends = Callable[[Sequence[str]], npt.NDArray[np.float64]]
 """Item ids, the most important first → ``(n, 2)``: their weighted actions in the last hour and the last day."""
 
+Ints = npt.NDArray[np.int32]
+Floats = npt.NDArray[np.float32]
+
 _log = logging.getLogger(__name__)
+
+
+class Stage(NamedTuple):
+    """What orders the lists: as :class:`streaming.columns.Ranked`, in places of the snapshot."""
+
+    items: Ints
+    scores: Floats
+    reasons: Ints
+    shares: Floats
+
+
+def live_arrays(
+    snapshot: Snapshot,
+    histories: Histories,
+    listed: Listed,
+    size: int,
+    now_ms: int,
+    trends: Trends | None = None,
+    fallback: Fallback | None = None,
+) -> Ranked:
+    """Score every person's candidates, see :mod:`contracts.scoring`, and fill short lists with popular items.
+
+    Where the snapshot's θ is above 0, the best candidates are ordered anew by the ranker (:mod:`contracts.ranker`);
+    reasons stay those of stage one.
+
+    Args:
+        histories: each person's newest actions; of each the newest L that the snapshot's settings name are used.
+        listed: each person's list of the last training, of the same model version.
+        size: N, the length of a list.
+        now_ms: the instant of the ranker's features.
+        trends: asked once, and only where θ is above 0; without it nothing trends.
+        fallback: asked once, and only for people with no candidate at all; without it they are shown what is popular.
+    """
+    model = snapshot.manifest.model
+    histories = _newest(histories, model.history)
+    rows = snapshot.rows(histories.items)
+    own = (histories.offsets, rows, _weights(histories, model))
+    beta = _ranker(snapshot)
+    wide = size if beta is None else max(size, POOL)
+    stage = Stage(*explained_rows(snapshot.matrix, own, listed, model.blend, wide))
+    if beta is not None:
+        times = (histories.offsets, rows, histories.times)
+        requests = Requests(np.full(len(stage.items), now_ms, np.int64), stage.items, stage.scores, times, listed)
+        order, final = rerank(live_features(snapshot, requests, trends), stage.items >= 0, beta, model.theta)
+        stage = _in_order(stage, order[:, :size], final[:, :size])
+    sources = np.full(len(stage.items), LIVE, np.uint8)
+    ranked = Ranked(snapshot.items, stage.items, stage.scores, sources, stage.reasons, stage.shares)
+    return filled(ranked, histories, rows, snapshot, fallback)
 
 
 def live_lists(
@@ -30,73 +82,84 @@ def live_lists(
     size: int,
     now_ms: int,
     trends: Trends | None = None,
+    fallback: Fallback | None = None,
 ) -> list[RecommendationList]:
-    """Score every person's candidates, see :mod:`contracts.scoring`, and fill short lists with popular items.
+    """:func:`live_arrays` of and as objects: actions oldest first; each list says its newest action and ``now_ms``."""
+    recent = histories_of(histories, snapshot.manifest.model.history)
+    listed = [batch or _NO_LIST for batch in batch_lists]
+    places = snapshot.rows([item for batch in listed for item in batch.items])
+    scores = np.array([score for batch in listed for score in batch.scores], np.float32)
+    ends = np.cumsum([0, *(len(batch.items) for batch in listed)])
+    ranked = live_arrays(snapshot, recent, Listed(ends, places, scores), size, now_ms, trends, fallback)
+    return [_list(snapshot, recent, ranked, row, actions, now_ms) for row, actions in enumerate(histories)]
 
-    Where the snapshot's θ is above 0, the best candidates are ordered anew by the ranker (:mod:`contracts.ranker`);
-    reasons stay those of stage one.
 
-    Args:
-        histories: each person's recent actions, oldest first; the newest L that the snapshot's settings name are used.
-        batch_lists: each person's list of the last training, of the same model version, or ``None``.
-        size: N, the length of a list.
-        now_ms: written into the lists; the instant of the ranker's features.
-        trends: asked once, and only where θ is above 0; without it nothing trends.
-    """
-    model = snapshot.manifest.model
-    recent = [list(reversed(history[-model.history :])) for history in histories]
-    items = [[snapshot.row(action.item_id) for action in actions] for actions in recent]
-    weights = [action_weights([a.event_type for a in actions], model.event_weights, model.decay) for actions in recent]
-    batch_items = [[snapshot.row(item) for item in batch.items] if batch else [] for batch in batch_lists]
-    batch_scores = [batch.scores if batch else [] for batch in batch_lists]
-    history, listed = _flat(items, weights), _flat(batch_items, batch_scores)
-    ranker = _ranker(snapshot)
-    if ranker is None:
-        stage = score_rows(snapshot.matrix, history, listed, model.blend, size)
-        return [_list(snapshot, row, actions, stage, stage[1], size, now_ms) for row, actions in enumerate(recent)]
-    stage = score_rows(snapshot.matrix, history, listed, model.blend, max(size, POOL))
-    times = np.array([action.occurred_ms for actions in recent for action in actions], np.int64)
-    own = (history[0], history[1], times)
-    requests = Requests(np.full(len(recent), now_ms, np.int64), stage[0], stage[1], own, listed)
-    order, final = rerank(live_features(snapshot, requests, trends), stage[0] >= 0, ranker, model.theta)
-    order = order[:, :size]
-    ranked = tuple(np.take_along_axis(part, order, 1) for part in stage)
-    return [_list(snapshot, row, actions, ranked, final, size, now_ms) for row, actions in enumerate(recent)]
+_NO_LIST: Final = RecommendationList(source="batch", model_version="", based_on=None, written_at=0, items=[], scores=[])
 
 
 def _list(
-    snapshot: Snapshot,
-    row: int,
-    actions: Sequence[Action],
-    stage: tuple[npt.NDArray[Any], ...],
-    values: npt.NDArray[Any],
-    size: int,
-    now_ms: int,
+    snapshot: Snapshot, recent: Histories, ranked: Ranked, row: int, actions: Sequence[Action], now_ms: int
 ) -> RecommendationList:
-    """One person's list from row ``row`` of stage one (items, scores, reasons, terms) and of the values that rank it.
-
-    A reason's weight is its share of the stage-one score.
-    """
-    found, scores, why, terms = (part[row] for part in stage)
-    kept = int((found >= 0).sum())
-    sources = [_source(actions, int(w)) for w in why[:kept]]
-    shares = (terms[:kept] / scores[:kept]).tolist()
-    ids = [snapshot.items[i] for i in found[:kept]]
-    reasons = [[Reason(item, round(share, 3))] for item, share in zip(sources, shares, strict=True)]
-    fill = _fill(snapshot, ids, size)
-    newest = actions[0] if actions else None
+    kept = int((ranked.items[row] >= 0).sum())
+    begin, newest = recent.offsets[row], actions[-1] if actions else None
+    terms = zip(ranked.reasons[row, :kept].tolist(), ranked.shares[row, :kept].tolist(), strict=True)
     return RecommendationList(
-        source="live" if ids else "popular",
+        source=SOURCES[ranked.sources[row]],
         model_version=snapshot.version,
         based_on=BasedOn(newest.occurred_ms, newest.event_id) if newest else None,
         written_at=now_ms,
-        items=ids + fill,
-        scores=[round(float(value), 5) for value in values[row, :kept]] + [0.0] * len(fill),
-        reasons=reasons + [[] for _ in fill],
+        items=[ranked.names[place] for place in ranked.items[row, :kept]],
+        scores=ranked.scores[row, :kept].astype(np.float64).round(5).tolist(),
+        reasons=[
+            [
+                Reason("*" if place == BATCH_REASON else recent.items[begin + place], round(share, 3))
+                for place, share in zip(places, shares, strict=True)
+                if place != NO_REASON
+            ]
+            for places, shares in terms
+        ],
     )
 
 
-Flat = tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[np.float32]]
+def _newest(histories: Histories, length: int) -> Histories:
+    """The newest ``length`` actions of each person."""
+    offsets, items, letters, times = histories
+    counts = np.diff(offsets)
+    if counts.max(initial=0) <= length:
+        return histories
+    age = np.arange(offsets[-1]) - np.repeat(offsets[:-1], counts)
+    kept = np.flatnonzero(age < length)
+    ends = np.concatenate(([0], np.cumsum(np.minimum(counts, length))))
+    return Histories(ends, [items[at] for at in kept.tolist()], letters[kept], times[kept])
+
+
+def _weights(histories: Histories, model: ModelSettings) -> Floats:
+    """Weights of all actions, see :func:`contracts.scoring.action_weights`."""
+    by_letter, by_age = _weight_tables(tuple(sorted(model.event_weights.items())), model.history, model.decay)
+    offsets = histories.offsets
+    age = np.arange(offsets[-1]) - np.repeat(offsets[:-1], np.diff(offsets))
+    weights: Floats = (by_age[age] * by_letter[histories.letters]).astype(np.float32)
+    return weights
+
+
+@lru_cache(maxsize=8)
+def _weight_tables(
+    event_weights: tuple[tuple[str, float], ...], length: int, decay: float
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """By the letter of an event type, and by how many newer actions there are."""
+    by_letter = np.zeros(256)
+    for event_type, weight in event_weights:
+        if event_type in TYPE_LETTERS:
+            by_letter[ord(TYPE_LETTERS[event_type])] = weight
+    return by_letter, np.array(action_weights(["view"] * length, {"view": 1.0}, decay))
+
+
+def _in_order(stage: Stage, order: npt.NDArray[np.int64], final: npt.NDArray[np.float64]) -> Stage:
+    """The candidates of stage one as the ranker orders them; reasons go with their item."""
+    items = np.take_along_axis(stage.items, order, 1)
+    reasons = np.take_along_axis(stage.reasons, order[..., None], 1)
+    shares = np.take_along_axis(stage.shares, order[..., None], 1)
+    return Stage(items, np.where(items >= 0, final, 0.0).astype(np.float32), reasons, shares)
 
 
 def _ranker(snapshot: Snapshot) -> npt.NDArray[np.float64] | None:
@@ -132,21 +195,3 @@ def live_features(snapshot: Snapshot, requests: Requests, trends: Trends | None)
         sums = known[which].reshape(*found.T.shape, 2).transpose(1, 0, 2)
     values = ItemValues(snapshot.popularity, snapshot.extras.get("daily"), snapshot.extras.get("price"))
     return compute(requests, values, sums)
-
-
-def _flat(rows: Sequence[Sequence[int]], values: Sequence[Sequence[float]]) -> Flat:
-    offsets = np.zeros(len(rows) + 1, np.int64)
-    np.cumsum([len(row) for row in rows], out=offsets[1:])
-    flat_rows = np.fromiter(chain.from_iterable(rows), np.int32, count=offsets[-1])
-    return offsets, flat_rows, np.fromiter(chain.from_iterable(values), np.float32, count=offsets[-1])
-
-
-def _source(actions: Sequence[Action], why: int) -> str:
-    return "*" if why == BATCH_REASON else actions[why].item_id
-
-
-def _fill(snapshot: Snapshot, ids: Sequence[str], size: int) -> list[str]:
-    if len(ids) >= size:
-        return []
-    known = set(ids)
-    return [item for item in snapshot.popular if item not in known][: size - len(ids)]

@@ -96,7 +96,7 @@ def stage_one(snapshot: Snapshot, log: Log, cases: Sequence[Case], batch: Lists)
         [action_weights([ACTION_TYPES[k] for k in log.type[a]], MODEL.event_weights, MODEL.decay) for a in newest]
     ).astype(np.float32)
     listed = (np.arange(len(cases) + 1) * 8, batch.items.ravel(), batch.scores.ravel())
-    found, scores, _, _ = score_rows(snapshot.matrix, (offsets, items, weights), listed, MODEL.blend, POOL)
+    found, scores = score_rows(snapshot.matrix, (offsets, items, weights), listed, MODEL.blend, POOL)
     return Lists(found, scores)
 
 

@@ -77,11 +77,29 @@ def test_lists_equal_the_formula_written_out(snapshot: Snapshot, dense: np.ndarr
         assert live.based_on.event_id == actions[-1].event_id
 
 
-def test_a_reason_names_the_action_with_the_largest_term(snapshot: Snapshot, dense: np.ndarray) -> None:
-    (live,) = live_lists(snapshot, [history(("view", "I3"), ("view", "I4"))], [None], size=5, now_ms=0)
-    for item, (reason,) in zip(live.items, live.reasons, strict=True):
-        terms = {"I4": dense[4, ITEMS.index(item)], "I3": np.exp(-0.5) * dense[3, ITEMS.index(item)]}
-        assert reason.item_id == max(terms, key=lambda name: terms[name])
+def test_reasons_are_the_largest_terms_of_a_score_summed_by_item(snapshot: Snapshot, dense: np.ndarray) -> None:
+    """I3 was looked at and then bought; the batch list speaks for I7; what speaks against an item is no reason."""
+    actions = history(("view", "I3"), ("view", "I4"), ("purchase", "I3"))
+    (live,) = live_lists(snapshot, [actions], [batch(["I7"], [2.0])], size=12, now_ms=0)
+    decay = np.exp(-np.arange(3) / 2.0)
+    rows = {"I3": (3 * decay[0] + decay[2]) * dense[3], "I4": decay[1] * dense[4]}
+    top = sum(rows.values()).max()
+    for item, reasons in zip(live.items, live.reasons, strict=True):
+        terms = {name: float(row[ITEMS.index(item)] / top) for name, row in rows.items()}
+        terms["*"] = 0.5 if item == "I7" else 0.0
+        for_it = {name: value for name, value in terms.items() if value > 0}
+        assert [reason.item_id for reason in reasons] == sorted(for_it, key=lambda name: -for_it[name])
+        shares = [for_it[reason.item_id] / sum(for_it.values()) for reason in reasons]
+        np.testing.assert_allclose([reason.weight for reason in reasons], shares, atol=6e-4)
+
+
+def test_a_list_is_filled_up_with_popular_items_that_the_person_did_not_just_take(snapshot: Snapshot) -> None:
+    (live,) = live_lists(snapshot, [history(("view", "I0"))], [None], size=40, now_ms=0)
+    scored = [item for item, score in zip(live.items, live.scores, strict=True) if score > 0]
+    filling = live.items[len(scored) :]
+    assert live.source == "live"
+    assert filling == [item for item in ITEMS[1:] if item not in scored]
+    assert live.reasons[len(scored) :] == [[]] * len(filling)
 
 
 def test_an_item_unknown_to_the_model_falls_back_to_popular(snapshot: Snapshot) -> None:
