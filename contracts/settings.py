@@ -42,6 +42,11 @@ class StreamingSettings:
     """AWS allows 5 reads a second a shard over all consumers and Firehose takes one, so 250 ms beside it."""
     initial_position: str = "TRIM_HORIZON"
     dedup_horizon_s: int = 3600
+    """For how long after an event its repetitions are dropped; downtime counts."""
+    sums_ttl_s: int = 4500
+    """How long the running sums of a bucket are kept after its last event: what a bucket takes to fill (5 min), the
+    lateness rule (10 min), and the longest downtime after which nothing has to be rebuilt (here an hour). Less than 15
+    min only to watch state expire: sums that are forgotten while their bucket is open stay too small."""
     window_delay_s: int = 900
     """How long the S3 windows wait for disorder; above the lateness rule of 10 minutes."""
     list_size: int = 50
