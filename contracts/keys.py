@@ -12,6 +12,7 @@ __all__ = [
     "pointer_key",
     "popular_key",
     "popular_row",
+    "rebuilt_key",
     "registry_row",
     "similar_key",
     "similar_row",
@@ -48,6 +49,11 @@ def trending_key(shop: str, bucket_s: int, category: str = "") -> str:
 def alias_key(shop: str, anonymous_id: str) -> str:
     """The subject that an anonymous visitor turned out to be, written by ``identify``."""
     return f"{shop}:alias:{anonymous_id}"
+
+
+def rebuilt_key(shop: str) -> str:
+    """Notes that live values were rebuilt from the lake, and from which events: ``{"since_ms": …}``, epoch ms."""
+    return f"{shop}:rebuilt"
 
 
 def pointer_key(shop: str) -> str:
