@@ -1,0 +1,222 @@
+"""``make bench-stream``: what the whole job sustains on files, beside what Flink and Valkey do without it.
+
+Records of all types, Zipf, over an hour that ends now, are read from local files (the emulated stream would be the
+limit), parsed, de-duplicated, counted, scored and written to Redis and S3 by the product's own job with the product's
+own settings (``deploy/stream-settings.json``). Rates are taken while the job is steady. The last line is RESULT.
+"""
+
+import argparse
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+from benchmarks.report import finish, machine, result_line
+from benchmarks.stream_outcomes import outcomes
+from benchmarks.stream_redis import command_calls, sets_per_s, value_bytes, written
+from benchmarks.stream_run import Run, measure
+from benchmarks.stream_shop import Sent, StreamShop, write_files
+from benchmarks.stream_world import clear, fill_lists, publish, start_stack
+from contracts.errors import LiveshelfError
+from contracts.keys import user_key
+from deploy.stream_settings import stream_settings
+from local.stack import Stack
+
+__all__ = ["main", "spread"]
+
+_QUICK: Final = 300_000
+_USER_KEYS: Final = user_key("default", "*")
+
+
+@dataclass(slots=True)
+class Whole:
+    """One repeat of the whole job: its run, and what it left behind."""
+
+    run: Run
+    outcomes: dict[str, int]
+    redis_writes: int
+    value_bytes: int
+
+
+def spread(values: Sequence[float]) -> dict[str, Any]:
+    """Median and spread of repeats.
+
+    >>> spread([3.0, 1.0, 2.0])
+    {'median': 2.0, 'spread': [1.0, 3.0]}
+    """
+    return {"median": median(values), "spread": [min(values), max(values)]}
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.stream", description=__doc__)
+    parser.add_argument("--events", type=int, default=3_000_000, help="records a run (default: 3,000,000)")
+    parser.add_argument("--people", type=int, default=200_000)
+    parser.add_argument("--items", type=int, default=50_000)
+    parser.add_argument("--parallelism", default="1,2", help="degrees, each measured (default: 1,2)")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--theta", type=float, default=0.0, help="weight of the ranker; above 0 it orders every list")
+    parser.add_argument("--sink", choices=("s3", "files"), default="s3", help="the emulated S3, or local files")
+    parser.add_argument("--flink", action="append", default=[], metavar="KEY=VALUE", help="another Flink option")
+    parser.add_argument("--features", action="store_true", help="also what each feature's running value costs")
+    parser.add_argument("--no-references", action="store_true")
+    parser.add_argument("--quick", action="store_true", help=f"{_QUICK:,} events, one repeat: does it work")
+    given = parser.parse_args(argv)
+    if given.quick:
+        given.events, given.repeats, given.people = min(given.events, _QUICK), 1, min(given.people, 50_000)
+    given.degrees = [int(degree) for degree in given.parallelism.split(",")]
+    return given
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, print tables, append to the history, print RESULT."""
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    given, before = _arguments(argv), machine()
+    shop = StreamShop(events=given.events, people=given.people, items=given.items)
+    scratch = Path(tempfile.mkdtemp(prefix="bench-stream-"))
+    try:
+        figures = _Bench(given, shop, scratch).figures()
+    except LiveshelfError as exc:
+        print(f"bench-stream: {exc}", file=sys.stderr)
+        return 1
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    settings = stream_settings().groups()
+    if given.quick or given.flink or given.theta or given.no_references:
+        print(f"not for the history: {vars(given)}")
+        print(result_line(figures, machine=before, settings=settings, repeats=given.repeats), flush=True)
+    else:
+        finish("bench-stream", figures, machine=before, settings=settings, repeats=given.repeats)
+    return 0
+
+
+class _Bench:
+    """The runs of one command over one stack a degree of parallelism."""
+
+    def __init__(self, given: argparse.Namespace, shop: StreamShop, scratch: Path) -> None:
+        self._given, self._shop, self._scratch = given, shop, scratch
+
+    def figures(self) -> dict[str, Any]:
+        """What the RESULT line holds."""
+        whole: dict[str, Any] = {}
+        parse: dict[str, float] = {}
+        others: dict[str, Any] = {}
+        for degree in self._given.degrees:
+            options = dict(option.split("=", 1) for option in self._given.flink) | {"parallelism.default": str(degree)}
+            with Stack(print, self._scratch / f"stack-{degree}") as stack:
+                start_stack(stack, redis_mib=3072, options=options)
+                stack.stage("model", lambda: publish(stack, self._shop, theta=self._given.theta))
+                sent = self._write(degree)
+                runs = [self._whole(stack, degree, sent) for _ in range(self._given.repeats)]
+                whole[str(degree)] = _summary(runs)
+                if not self._given.no_references:
+                    reference = measure(stack, "json", self._files(degree), sent.lines)
+                    parse[str(degree)] = reference.events_per_s
+                    print(f"  parallelism {degree}: parse only {reference.events_per_s:,.0f} events/s")
+                if degree == self._given.degrees[-1]:
+                    others = self._last(stack, degree, sent, runs)
+            shutil.rmtree(self._files(degree))
+        return _result(whole, parse, others, sent)
+
+    def _files(self, degree: int) -> Path:
+        return self._scratch / f"records-{degree}"
+
+    def _write(self, degree: int) -> Sent:
+        began = time.monotonic()
+        sent = write_files(self._shop, self._files(degree), degree, time.time_ns() // 1_000_000)
+        print(f"  records: {sent} in {time.monotonic() - began:.1f} s")
+        return sent
+
+    def _whole(self, stack: Stack, degree: int, sent: Sent) -> Whole:
+        clear(stack)
+        fill_lists(stack, self._shop)
+        nodes = stack.settings.redis_nodes
+        before = command_calls(nodes)
+        sink = self._scratch / "sink"
+        shutil.rmtree(sink, ignore_errors=True)
+        words = {"sink": sink} if self._given.sink == "files" else {}
+        run = measure(stack, "whole", self._files(degree), sent.lines, **words)
+        done = Whole(
+            run,
+            outcomes(stack, sink if words else None),
+            written(before, command_calls(nodes)),
+            value_bytes(nodes, _USER_KEYS),
+        )
+        _tell(degree, done, sent)
+        return done
+
+    def _last(self, stack: Stack, degree: int, sent: Sent, runs: Sequence[Whole]) -> dict[str, Any]:
+        """The references and figures that are taken once, on the stack of the last degree."""
+        found: dict[str, Any] = {}
+        nodes = stack.settings.redis_nodes
+        value = runs[-1].value_bytes
+        depth = max(1, round(runs[-1].run.gauges.get("batch_rows", 500) / len(nodes)))
+        if not self._given.no_references:
+            fill_lists(stack, self._shop)
+            rate = sets_per_s(nodes, value=value, depth=depth)
+            print(f"  Valkey alone: {rate:,.0f} SETs/s of {value} bytes, {depth} a round trip")
+            found |= {"redis_sets_per_s": round(rate), "redis_value_bytes": value, "redis_depth": depth}
+        if self._given.features:
+            found["feature_us"] = feature_us(measure(stack, "features", self._files(degree), sent.lines).us)
+        return found
+
+
+def feature_us(spent: dict[str, float]) -> dict[str, float]:
+    """From µs an event by step to µs a feature: its running value alone, less one that adds up nothing."""
+    return spent
+
+
+def _tell(degree: int, done: Whole, sent: Sent) -> None:
+    run = done.run
+    print(
+        f"  parallelism {degree}: {run.events_per_s:,.0f} events/s, {run.events_per_cpu_s:,.0f} a CPU-second, "
+        f"{done.outcomes}, {done.redis_writes:,} Redis writes, {done.value_bytes} bytes a person, {run.seconds:.0f} s; "
+        f"sent {sent.lines:,}; gauges {run.gauges}"
+    )
+    for step, part in run.share.items():
+        print(f"    {100 * part:5.1f} %  {run.us.get(step, 0.0):7.2f} µs an event  {step}")
+
+
+def _summary(runs: Sequence[Whole]) -> dict[str, Any]:
+    rates, per_cpu = [r.run.events_per_s for r in runs], [r.run.events_per_cpu_s for r in runs]
+    last = runs[-1]
+    return {
+        "events_per_s": median(rates),
+        "spread": [min(rates), max(rates)],
+        "events_per_cpu_s": median(per_cpu),
+        "rows_scored": last.outcomes.get("scored", 0),
+        "rows_superseded": last.outcomes.get("superseded", 0),
+        "redis_writes": last.redis_writes,
+        "outcomes": last.outcomes,
+        "share": last.run.share,
+        "us": last.run.us,
+    }
+
+
+def _result(whole: dict[str, Any], parse: dict[str, float], others: dict[str, Any], sent: Sent) -> dict[str, Any]:
+    shares = {degree: figures.pop("share") for degree, figures in whole.items()}
+    redis = others.get("redis_sets_per_s")
+    ratios = {}
+    for degree, figures in whole.items():
+        rate = figures["events_per_s"]
+        ratios[degree] = {
+            "to_parse_only": round(rate / parse[degree], 3) if degree in parse else None,
+            "to_redis_sets": round(rate / redis, 3) if redis else None,
+        }
+    return {
+        "events": sent.lines,
+        "parallelism": whole,
+        "references": {"parse_only_events_per_s": parse} | others,
+        "ratios": ratios,
+        "share": next(iter(shares.values())),
+        "share_by_parallelism": shares,
+        "feature_us": others.pop("feature_us", {}),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
