@@ -10,6 +10,8 @@ and stream, API and batch agree on it. No value depends on the order in which ev
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple
 
+import msgspec
+
 from contracts.affinity import AFFINITY_ACTIONS, NEUTRAL_PRICE, affinities
 from contracts.features import (
     ITEM_FEATURES,
@@ -22,7 +24,7 @@ from contracts.features import (
     window_sums,
 )
 from contracts.items import Item
-from contracts.lists import Action
+from contracts.lists import Action, UserValue, merge_actions
 from contracts.sessions import SESSION_GAP_MS, newest_session
 from contracts.trends import trend
 
@@ -35,6 +37,7 @@ __all__ = [
     "add_buckets",
     "item_buckets",
     "item_features",
+    "joined",
     "user_buckets",
     "user_features",
 ]
@@ -165,6 +168,33 @@ def add_buckets(features: Sequence[BucketFeature], parts: Iterable[Buckets]) -> 
             for at, (feature, value) in enumerate(zip(features, values, strict=False)):
                 sums[at] = sums[at] + value if feature.aggregate == "SUM" else max(sums[at], value)
     return total
+
+
+def joined(subject: str, value: UserValue | None, visitors: Iterable[UserValue]) -> UserValue | None:
+    """One person, of the stored values of a user and of the anonymous visitors that ``identify`` said they are.
+
+    Buckets are added, actions merged by ``event_id`` (as many as the longest part holds); list and revision are the
+    user's. A visitor who is somebody else by now, on a shared device, is left out.
+
+    >>> from contracts.lists import Owner
+    >>> mine = UserValue(rev="0" * 16, actions=[Action(2, "b", "view", "B")], buckets={"0": [1.0]}, aliases={"x": 9})
+    >>> was = UserValue(rev="1" * 16, actions=[Action(3, "c", "view", "C")], buckets={"0": [2.0]})
+    >>> value = joined("u.1", mine, [was, msgspec.structs.replace(was, owner=Owner(9, "u.2"))])
+    >>> value.buckets["0"][0], [action.event_id for action in value.actions], value.rev
+    (3.0, ['b', 'c'], '0000000000000000')
+    """
+    parts = [visitor for visitor in visitors if visitor.owner is None or visitor.owner.subject == subject]
+    if not parts:
+        return value
+    first = value or UserValue(rev=parts[0].rev)
+    parts = [first, *parts]
+    actions: list[Action] = []
+    keep = max(AFFINITY_ACTIONS, *(len(part.actions) for part in parts))
+    for part in parts:
+        actions = merge_actions(actions, part.actions, keep)
+    buckets = add_buckets(USER_FEATURES, [user_buckets(part.buckets) for part in parts])
+    stored = {str(start // 1000): values for start, values in buckets.items()}
+    return msgspec.structs.replace(first, actions=actions, buckets=stored)
 
 
 def user_features(

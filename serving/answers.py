@@ -25,6 +25,7 @@ __all__ = [
     "ProfileAnswer",
     "ReadyAnswer",
     "SampleUsersAnswer",
+    "SessionAnswer",
     "Shelf",
     "ShelfItem",
     "StatusAnswer",
@@ -34,7 +35,7 @@ __all__ = [
 Millis = Annotated[int, msgspec.Meta(description="milliseconds since the epoch, UTC")]
 StoreName = Literal["redis", "dynamodb"]
 Windows = Annotated[
-    dict[str, dict[str, float]], msgspec.Meta(description="window (`1h`, `24h`) → feature → sum over the window")
+    dict[str, dict[str, float]], msgspec.Meta(description="window (`5m`, `1h`, `24h`) → feature → sum over the window")
 ]
 
 
@@ -173,14 +174,30 @@ class ProfileAction(msgspec.Struct):
     title: str
 
 
+class SessionAnswer(msgspec.Struct):
+    """The visit that is on: it ends with half an hour of silence."""
+
+    started_at: Millis
+    length_ms: Annotated[int, msgspec.Meta(description="from its first to its newest event")]
+    depth: Annotated[float, msgspec.Meta(description="number of things done in it")]
+
+
 class ProfileAnswer(msgspec.Struct):
-    """All that is known live of one visitor; actions are newest first."""
+    """All that is known live of one visitor, under all names they had; actions are newest first."""
 
     user: str
     known_as: str | None
     known: Annotated[bool, msgspec.Meta(description="whether the stream holds anything of this visitor")]
     actions: list[ProfileAction]
     features: Windows
+    session: SessionAnswer | None
+    last_seen_at: Annotated[Millis | None, msgspec.Meta(description="within the last 24 hours")]
+    category_affinity: Annotated[
+        dict[str, float], msgspec.Meta(description="category → share of the newest actions of 24 hours, largest first")
+    ]
+    price_affinity: Annotated[
+        float, msgspec.Meta(description="where the prices of what they turn to stand in their categories, 0 to 1")
+    ]
     list_based_on: BasedOnAnswer | None
     list_written_at: Millis | None
 
@@ -190,6 +207,11 @@ class ItemFeaturesAnswer(msgspec.Struct):
 
     item_id: str
     features: Windows
+    conversion: Annotated[float, msgspec.Meta(description="purchases a view in 24 hours, 1 in 50 to begin with")]
+    trend: Annotated[
+        float, msgspec.Meta(description="log ratio of the last hour's actions to an hour of the day; 0 is as usual")
+    ]
+    last_purchase_at: Annotated[Millis | None, msgspec.Meta(description="within the last 24 hours")]
 
 
 class SampleUsersAnswer(msgspec.Struct):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate, chain, islice
 
-from contracts.items import Item
+from contracts.items import Item, price_positions
 
 __all__ = ["EMPTY", "Catalogue"]
 
@@ -40,6 +40,11 @@ class Catalogue:
             return True
         item = self.items.get(item_id)
         return item is not None and item.in_stock
+
+    @cached_property
+    def price_positions(self) -> dict[str, float]:
+        """Item id → where its price stands in its category, see :func:`contracts.items.price_positions`."""
+        return price_positions(self.items.values())
 
     @cached_property
     def categories(self) -> list[tuple[str, int]]:

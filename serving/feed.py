@@ -54,7 +54,9 @@ class Feed:
         for shop in self._shops:
             if data := self._changed(catalogue_path(shop)):
                 try:
-                    self._catalogues[shop] = Catalogue(decode_catalogue(data), self._now_ms())
+                    catalogue = Catalogue(decode_catalogue(data), self._now_ms())
+                    _ = catalogue.price_positions  # here, in a thread, not while a shelf waits
+                    self._catalogues[shop] = catalogue
                 except (InvalidItem, OSError, EOFError) as exc:
                     _log.error("the catalogue of shop %s was not taken over: %s", shop, exc)
             if data := self._changed(visitors_path(shop)):

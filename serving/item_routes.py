@@ -12,8 +12,9 @@ from serving import answers
 from serving.catalogue import Catalogue
 from serving.openapi import answers_with
 from serving.parameters import Count, Shop, The, checked
+from serving.profile import item_profile
 from serving.replies import ApiError, tagged_answer
-from serving.shelf import describe, item_windows, ranked
+from serving.shelf import describe, ranked, within
 
 __all__ = ["router"]
 
@@ -46,13 +47,13 @@ async def similar(request: Request, the: The, shop: Shop, item_id: str, n: Count
     responses=answers_with(answers.ItemFeaturesAnswer, 304, 400, 404, 503),
 )
 async def item_features(request: Request, the: The, shop: Shop, item_id: str) -> Response:
-    """Sums over the last hour and day, fresh to the last event."""
+    """Sums over the last minutes, hour and day, conversion, trend and last purchase: fresh to the last event."""
     try:
         stored = (await the.reader.redis([("HGETALL", item_key(shop, checked(item_id, "item_id")))]))[0]
     except StoreError as exc:
         raise ApiError(503, "redis_away", "live features cannot be read now; try again") from exc
     fields = stored if isinstance(stored, dict) else dict(zip(stored[::2], stored[1::2], strict=True))
-    return tagged_answer(request, answers.ItemFeaturesAnswer(item_id, item_windows(fields, the.now_ms())))
+    return tagged_answer(request, item_profile(item_id, fields, the.now_ms()))
 
 
 @router.get("/v1/items/{item_id:path}", summary="An item", responses=answers_with(answers.ItemAnswer, 304, 400, 404))
@@ -97,13 +98,19 @@ async def categories(request: Request, the: The, shop: Shop) -> Response:
 
 
 @router.get("/v1/trending", summary="What is wanted now", responses=answers_with(answers.ListAnswer, 304, 400, 404))
-async def trending(request: Request, the: The, shop: Shop, n: Count = 20) -> Response:
-    """By weighted actions of the last hour; the popular items of the last training while nothing happened yet."""
+async def trending(
+    request: Request, the: The, shop: Shop, n: Count = 20, category: Annotated[str, Query(max_length=200)] = ""
+) -> Response:
+    """By weighted actions of the last hour, of all items or of a category's.
+
+    The popular items of the last training while nothing happened yet.
+    """
     catalogue = the.feed.catalogue(shop)
-    if now := await the.reader.trending(shop):
+    found = await the.reader.popular(shop)
+    popular = within(found[0], category, catalogue) if found and category else found[0] if found else None
+    if now := await the.reader.trending(shop, category):
         listed = answers.ListAnswer("trending", None, now.written_at, ranked(now, catalogue, n=n))
-    elif found := await the.reader.popular(shop):
-        popular = found[0]
+    elif popular and popular.items:
         listed = answers.ListAnswer(
             "popular", popular.model_version, popular.written_at, ranked(popular, catalogue, n=n)
         )

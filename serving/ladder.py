@@ -1,12 +1,14 @@
 """The ladder: a visitor's shelf from the best source that holds something to show, whatever is away."""
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import NamedTuple
 
 from contracts.errors import ContractError, StoreError
 from contracts.ids import subject_of
 from contracts.keys import alias_key, batch_key, batch_row, user_key
 from contracts.lists import RecommendationList, UserValue, decode_user
+from contracts.live import joined
 from serving.answers import Shelf, StoreName
 from serving.catalogue import Catalogue
 from serving.reader import Reader
@@ -37,7 +39,7 @@ class Wish(NamedTuple):
 
 
 class Person(NamedTuple):
-    """A visitor as the stores know them. ``readable`` is false where Redis did not answer."""
+    """A visitor as the stores know them, under all their names. ``readable`` is false where Redis did not answer."""
 
     subject: str
     known_as: str | None
@@ -53,20 +55,46 @@ class Ladder:
         self._reader = reader
 
     async def person(self, visitor: Visitor) -> Person:
-        """The visitor's live value, through the alias where an anonymous visitor has signed in since."""
+        """The visitor's live value, through the alias where an anonymous visitor has signed in since.
+
+        Of a user it is one with the values of the anonymous visitors they were (:func:`contracts.live.joined`).
+        """
         own = user_key(visitor.shop, visitor.subject)
         keys = (own, alias_key(visitor.shop, visitor.id)) if visitor.anonymous else (own,)
         subject, known_as = visitor.subject, None
         try:
-            data, *alias = await self._reader.redis([("GET", key) for key in keys])
+            stored, *alias = await self._reader.redis([("GET", key) for key in keys])
+            value = decode_user(stored) if stored else None
+            visitors: list[UserValue] = []
             if alias and alias[0]:
                 subject = alias[0].decode()
                 known_as = subject.removeprefix("u.")
-                keys = (*keys, user_key(visitor.shop, subject))
-                data = (await self._reader.redis([("GET", keys[-1])]))[0]
-            return Person(subject, known_as, decode_user(data) if data else None, keys, True)
+                visitors = [value] if value else []
+                value = await self._value(key := user_key(visitor.shop, subject))
+                keys = (*keys, key)
+            visitors += await self._visitors(visitor, value)
+            return Person(subject, known_as, joined(subject, value, visitors), keys, True)
         except (StoreError, ContractError):
             return Person(subject, known_as, None, keys, False)
+
+    async def _value(self, key: str) -> UserValue | None:
+        (data,) = await self._reader.redis([("GET", key)])
+        return decode_user(data) if data else None
+
+    async def _visitors(self, asked: Visitor, value: UserValue | None) -> list[UserValue]:
+        """The stored values of those whom a user was before; without the visitor who is asked for.
+
+        One that cannot be read is left out: it costs its features, not the user's shelf.
+        """
+        names = [name for name in (value.aliases if value else ()) if not (asked.anonymous and name == asked.id)]
+        if not names:
+            return []
+        keys = [user_key(asked.shop, subject_of(None, name)) for name in names]
+        found = []
+        for data in await self._reader.redis([("GET", key) for key in keys]):
+            with suppress(ContractError):
+                found += [decode_user(data)] if data else []
+        return found
 
     async def shelf(self, visitor: Visitor, wish: Wish, catalogue: Catalogue) -> tuple[Shelf, tuple[str, ...]]:
         """The shelf, and the Redis keys whose change may change it. Never raises for a store's sake."""

@@ -155,14 +155,15 @@ class Reader:
     async def _read_popular(self, key: tuple[str, str], last: Found | None) -> Found | None:
         return await self.listed(popular_key(*key), popular_row(*key)) or last
 
-    async def trending(self, shop: str) -> RecommendationList | None:
+    async def trending(self, shop: str, category: str = "") -> RecommendationList | None:
         """What was done most in the last hour, weighted as the stream weighs it; ``None`` in a silent or blind hour."""
-        return await self._trending.get((shop,))
+        return await self._trending.get((shop, category))
 
-    async def _read_trending(self, key: tuple[str], last: RecommendationList | None) -> RecommendationList | None:
+    async def _read_trending(self, key: tuple[str, str], last: RecommendationList | None) -> RecommendationList | None:
         newest = bucket_start(self._now_ms())
         starts = [newest - i * BUCKET_MS for i in range(self._settings.serving.trending_buckets)]
-        commands = [("ZREVRANGE", trending_key(key[0], s // 1000), 0, _TRENDING_KEPT - 1, "WITHSCORES") for s in starts]
+        keys = [trending_key(key[0], start // 1000, key[1]) for start in starts]
+        commands = [("ZREVRANGE", name, 0, _TRENDING_KEPT - 1, "WITHSCORES") for name in keys]
         try:
             buckets = await self.redis(commands)
         except StoreError:

@@ -5,14 +5,11 @@ from typing import Final
 
 import msgspec
 
-from contracts.features import ITEM_FEATURES, USER_FEATURES, WINDOWS_MS, BucketFeature, window_sums
 from contracts.lists import Action, BasedOn, Reason, RecommendationList, UserValue
 from serving.answers import (
     BasedOnAnswer,
     Because,
     ItemAnswer,
-    ProfileAction,
-    ProfileAnswer,
     Shelf,
     ShelfItem,
     StoreName,
@@ -20,15 +17,15 @@ from serving.answers import (
 from serving.catalogue import Catalogue
 
 __all__ = [
+    "answer_based_on",
     "bought",
     "build_shelf",
     "describe",
     "empty_shelf",
     "filled",
-    "item_windows",
-    "profile",
     "ranked",
     "sum_trend",
+    "within",
 ]
 
 BATCH: Final = "*"
@@ -84,7 +81,7 @@ def build_shelf(
         source=ranking.source,
         store=store,
         model_version=ranking.model_version or None,
-        based_on=_based_on(ranking.based_on),
+        based_on=answer_based_on(ranking.based_on),
         written_at=ranking.written_at,
         filters=filters,
         items=ranked(ranking, catalogue, n=n, hidden=hidden, did=did),
@@ -155,7 +152,8 @@ def _strongest(actions: Iterable[Action]) -> dict[str, str]:
     return did
 
 
-def _based_on(based_on: BasedOn | None) -> BasedOnAnswer | None:
+def answer_based_on(based_on: BasedOn | None) -> BasedOnAnswer | None:
+    """The newest event of a list, as the API tells it."""
     return BasedOnAnswer(based_on.occurred_ms, based_on.event_id) if based_on else None
 
 
@@ -176,53 +174,20 @@ def describe(item_id: str, catalogue: Catalogue) -> ItemAnswer | None:
     )
 
 
-def profile(
-    user: str, known_as: str | None, value: UserValue | None, catalogue: Catalogue, now_ms: int
-) -> ProfileAnswer:
-    """What the system knows live about a visitor at ``now_ms``."""
-    buckets = {int(start) * 1000: values for start, values in value.buckets.items()} if value else {}
-    live = value.live if value else None
-    actions = [
-        ProfileAction(a.event_id, a.event_type, a.occurred_ms, a.item_id, catalogue.title(a.item_id))
-        for a in reversed(value.actions if value else [])
-    ]
-    return ProfileAnswer(
-        user=user,
-        known_as=known_as,
-        known=value is not None,
-        actions=actions,
-        features=_windows(buckets, USER_FEATURES, now_ms),
-        list_based_on=_based_on(live.based_on) if live else None,
-        list_written_at=live.written_at if live else None,
-    )
-
-
-def item_windows(fields: Mapping[bytes, bytes], now_ms: int) -> dict[str, dict[str, float]]:
-    """An item's window features from its stored hash.
-
-    >>> item_windows({b"0": b"2,1,0,0", b"300": b"1,0,1,9.5"}, now_ms=300_000)["1h"]
-    {'views': 3.0, 'carts': 1.0, 'purchases': 1.0, 'revenue': 9.5}
-    """
-    buckets = {int(start) * 1000: [float(v) for v in values.split(b",")] for start, values in fields.items()}
-    return _windows(buckets, ITEM_FEATURES, now_ms)
-
-
-def _windows(
-    buckets: Mapping[int, Sequence[float]], features: Sequence[BucketFeature], now_ms: int
-) -> dict[str, dict[str, float]]:
-    names = [feature.name for feature in features if feature.aggregate == "SUM"]
-    return {
-        window: dict(zip(names, window_sums(buckets, now_ms, length, len(names)), strict=True))
-        for window, length in WINDOWS_MS.items()
-    }
-
-
 def filled(ranking: RecommendationList, rest: RecommendationList) -> RecommendationList:
     """``ranking`` with the items of ``rest`` behind it, scored 0: one click of one visitor makes no shelf."""
     known = set(ranking.items)
     more = [item_id for item_id in rest.items if item_id not in known]
     return msgspec.structs.replace(
         ranking, items=ranking.items + more, scores=ranking.scores + [FILLED] * len(more), reasons=[]
+    )
+
+
+def within(ranking: RecommendationList, category: str, catalogue: Catalogue) -> RecommendationList:
+    """The items of one category, in the same order."""
+    kept = [at for at, item_id in enumerate(ranking.items) if (i := catalogue.get(item_id)) and i.category == category]
+    return msgspec.structs.replace(
+        ranking, items=[ranking.items[at] for at in kept], scores=[ranking.scores[at] for at in kept], reasons=[]
     )
 
 

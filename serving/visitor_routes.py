@@ -10,9 +10,9 @@ from serving.answers import ProfileAnswer, Shelf
 from serving.ladder import Visitor, Wish
 from serving.openapi import answers_with
 from serving.parameters import Anonymous, The, User, Wished
+from serving.profile import profile
 from serving.replies import ApiError, encode, tag_of, tagged_answer
 from serving.services import Services
-from serving.shelf import profile
 
 __all__ = ["router"]
 

@@ -107,6 +107,14 @@ export function drawTrend(list, note, trend) {
   note.textContent = { trending: "by views, carts and purchases of the last hour", popular: "nothing happened in the last hour: popular with all customers", none: "nothing yet" }[trend.source];
 }
 
+function visitSentence(profile) {
+  const { session, category_affinity: share, price_affinity: price } = profile;
+  const visit = session ? `This visit: ${session.depth} actions in ${Math.ceil(session.length_ms / 60000)} min.` : "No visit is on.";
+  const categories = Object.entries(share).slice(0, 3).map(([name, part]) => `${calm(name)} ${Math.round(100 * part)} %`);
+  const taste = categories.length ? ` Turns to ${categories.join(", ")}; prices ${Math.round(100 * price)} % up their categories.` : "";
+  return visit + taste;
+}
+
 export function drawProfile(node, profile) {
   if (!profile.known) {
     node.replaceChildren(element("p", { class: "note" }, "Nothing live yet. Everything it will know comes from what you do here."));
@@ -115,12 +123,12 @@ export function drawProfile(node, profile) {
   const names = Object.keys(profile.features["1h"]);
   const cell = (name, value) => (name === "spend" ? money(value) : String(Math.round(value * 100) / 100));
   const table = element("table", {},
-    element("thead", {}, element("tr", {}, element("td"), element("th", { scope: "col" }, "1 h"), element("th", { scope: "col" }, "24 h"))),
-    element("tbody", {}, ...names.map((name) => element("tr", {}, element("th", { scope: "row" }, name),
-      ...["1h", "24h"].map((window) => element("td", {}, cell(name, profile.features[window][name])))))),
+    element("thead", {}, element("tr", {}, element("td"), ...["5 min", "1 h", "24 h"].map((window) => element("th", { scope: "col" }, window)))),
+    element("tbody", {}, ...names.map((name) => element("tr", {}, element("th", { scope: "row" }, name.replace("_", " ")),
+      ...["5m", "1h", "24h"].map((window) => element("td", {}, cell(name, profile.features[window][name])))))),
   );
   const actions = element("ul", { class: "actions" }, ...profile.actions.slice(0, 8).map((action) =>
     element("li", {}, element("span", { title: calm(action.title) }, `${VERBS[action.event_type] ?? action.event_type} ${calm(action.title)}`), element("time", {}, ago(action.occurred_at)))));
   const known = profile.known_as ? element("p", { class: "note" }, `Signed in as customer ${profile.known_as}.`) : null;
-  node.replaceChildren(...[known, table, actions].filter(Boolean));
+  node.replaceChildren(...[known, table, element("p", { class: "note" }, visitSentence(profile)), actions].filter(Boolean));
 }

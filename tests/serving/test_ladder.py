@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from contracts.features import BUCKET_MS, bucket_start
-from contracts.keys import alias_key, item_key, trending_key
+from contracts.keys import alias_key, trending_key
 from contracts.lists import Action, Reason
 
 pytestmark = pytest.mark.serving
@@ -115,27 +115,3 @@ def test_an_unchanged_shelf_costs_no_body(shop: Any) -> None:
     assert shop.http.get(path, headers={"If-None-Match": tag}).status_code == 304
     shop.put_live("u.tag", ["i2"])
     assert shop.http.get(path, headers={"If-None-Match": tag}).status_code == 200
-
-
-def test_the_profile_shows_recent_actions_and_window_sums(shop: Any) -> None:
-    shop.put_live("u.me", ["i1"], [act("view", "i3", 1_000), act("purchase", "milk", 2_000)])
-    profile = shop.get("/v1/users/me/profile")
-    assert [(a["event_type"], a["title"]) for a in profile["actions"]] == [("purchase", "Oat Milk"), ("view", "Item 3")]
-    assert profile["known"] and profile["features"]["1h"] == {
-        "views": 0,
-        "carts": 0,
-        "purchases": 0,
-        "spend": 0,
-        "cart_removals": 0,
-    }
-    assert shop.get("/v1/users/nobody/profile")["known"] is False
-
-
-def test_item_features_are_summed_over_the_unexpired_buckets(shop: Any) -> None:
-    now = bucket_start(time.time_ns() // 1_000_000) // 1000
-    shop.execute(
-        ("HSET", item_key("default", "i3"), now, "2,1,0,0", now - 7200, "5,0,1,3.5", now - 2 * 86_400, "9,9,9,9")
-    )
-    features = shop.get("/v1/items/i3/features")["features"]
-    assert features["1h"] == {"views": 2, "carts": 1, "purchases": 0, "revenue": 0}
-    assert features["24h"] == {"views": 7, "carts": 1, "purchases": 1, "revenue": 3.5}

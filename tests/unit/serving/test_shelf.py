@@ -7,7 +7,8 @@ import pytest
 from contracts.items import Item
 from contracts.lists import Action, BasedOn, RecommendationList, UserValue
 from serving.catalogue import EMPTY, Catalogue
-from serving.shelf import build_shelf, profile
+from serving.profile import profile
+from serving.shelf import build_shelf
 
 
 def catalogue(draw: random.Random) -> Catalogue:
