@@ -4,20 +4,29 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from contracts.features import ITEM_FEATURES, TREND_WEIGHTS, larger
-from contracts.lists import Action, BasedOn, UserValue, merge_actions, next_rev, prune_buckets
+import numpy as np
+import numpy.typing as npt
 
-__all__ = ["HORIZON_MS", "Change", "EventRow", "Person", "Served", "changes_of", "revise", "rows_of"]
+from contracts.features import ITEM_FEATURES, TREND_WEIGHTS, USER_FEATURES, feature_columns
+from contracts.packed import LETTERS, Owner
 
-HORIZON_MS: Final = 24 * 60 * 60 * 1000
+__all__ = ["COLUMNS", "Change", "Columns", "EventRow", "Person", "Served", "changes_of", "columns_of"]
 
-Values = list[float]
+Columns = Mapping[str, Sequence[Any]]
+"""The columns of a batch by name, those of :data:`COLUMNS`."""
+
+Values = tuple[float, ...]
 Buckets = dict[int, Values]
-"""Bucket start in epoch seconds → absolute sums."""
+"""Bucket start in epoch seconds → absolute values."""
+
+Action = tuple[int, str, str, str]
+"""(occurred_ms, event_id, letter of :data:`contracts.packed.LETTERS`, item_id): in the order of actions."""
+
+Who = tuple[str, str]
 
 
 class EventRow(NamedTuple):
-    """One counted event with the running values of its buckets, in the order of ``SERVE_ARGUMENTS``."""
+    """One counted event with the running values of its buckets, in the order of :data:`COLUMNS`."""
 
     shop_id: str
     event_id: str
@@ -30,8 +39,14 @@ class EventRow(NamedTuple):
     late: bool
     action: bool
     bucket_ms: int
-    item_values: tuple[float, ...]
-    user_values: tuple[float, ...]
+    item_values: Values
+    user_values: Values
+
+
+_ITEM_COLUMNS: Final = feature_columns("item", ITEM_FEATURES)
+_USER_COLUMNS: Final = feature_columns("user", USER_FEATURES)
+COLUMNS: Final = (*EventRow._fields[:-2], *_ITEM_COLUMNS, *_USER_COLUMNS)
+_WEIGHTS: Final = np.array([TREND_WEIGHTS.get(feature.name, 0.0) for feature in ITEM_FEATURES])
 
 
 class Served(NamedTuple):
@@ -48,106 +63,134 @@ class Served(NamedTuple):
 
 @dataclass(slots=True)
 class Person:
-    """What a batch says of one person."""
+    """What a batch says of one person; ``newest_row`` is the row whose outcome is the list, −1 for none."""
 
     actions: list[Action] = field(default_factory=list)
     buckets: Buckets = field(default_factory=dict)
-    aliases: list[str] = field(default_factory=list)
+    aliases: dict[str, int] = field(default_factory=dict)
+    owner: Owner | None = None
     newest_row: int = -1
 
     @property
     def changed(self) -> bool:
         """Whether anything about the person has to be written."""
-        return bool(self.actions or self.aliases or self.buckets)
+        return bool(self.actions or self.buckets or self.aliases or self.owner)
 
 
 @dataclass(slots=True)
 class Change:
     """What a batch says, by (shop, subject), (shop, item) and (shop, bucket start in seconds)."""
 
-    people: dict[tuple[str, str], Person] = field(default_factory=dict)
+    people: dict[Who, Person] = field(default_factory=dict)
     items: dict[tuple[str, str], Buckets] = field(default_factory=dict)
     trends: dict[tuple[str, int], dict[str, float]] = field(default_factory=dict)
     outcomes: list[str] = field(default_factory=list)
 
 
-def changes_of(rows: Sequence[EventRow]) -> Change:
-    """Group a batch; ``outcomes`` runs parallel to ``rows``, see :class:`Served`."""
-    change = Change()
-    newest: dict[tuple[str, str], BasedOn] = {}
-    for at, row in enumerate(rows):
-        change.outcomes.append("late" if row.late else "noted")
-        who = (row.shop_id, row.subject)
-        if row.event_type == "identify":  # however late: who somebody is does not go out of date
-            change.people.setdefault(who, Person()).aliases.append(row.anonymous_id)
-        if row.late:
-            continue
-        person = change.people.setdefault(who, Person())
-        if any(row.user_values):
-            _keep_larger(person.buckets, row.bucket_ms // 1000, row.user_values)
-        if any(row.item_values):
-            _keep_larger(
-                change.items.setdefault((row.shop_id, row.item_id), {}), row.bucket_ms // 1000, row.item_values
-            )
-        if not row.action:
-            continue
-        person.actions.append(Action(row.occurred_ms, row.event_id, row.event_type, row.item_id))
-        change.outcomes[at] = "superseded"
-        order = BasedOn(row.occurred_ms, row.event_id)
-        if who not in newest or order > newest[who]:
-            newest[who], person.newest_row = order, at
-    for person in change.people.values():
-        if person.newest_row >= 0:
-            change.outcomes[person.newest_row] = "scored"
+def changes_of(columns: Columns) -> Change:
+    """Group a batch; ``outcomes`` runs parallel to its rows, see :class:`Served`."""
+    late = np.asarray(columns["late"], bool)
+    action = np.asarray(columns["action"], bool) & ~late
+    starts = np.asarray(columns["bucket_ms"], np.int64) // 1000
+    change = Change(outcomes=_outcomes(late, action))
+    people = list(zip(columns["shop_id"], columns["subject"], strict=True))
+    values = _matrix(columns, _USER_COLUMNS)
+    for at, start, largest in _largest(people, starts, values, ~late):
+        _person(change, people[at]).buckets[start] = largest
+    items = list(zip(columns["shop_id"], columns["item_id"], strict=True))
+    values = _matrix(columns, _ITEM_COLUMNS)
+    for at, start, largest in _largest(items, starts, values, ~late):
+        change.items.setdefault(items[at], {})[start] = largest
+    _add_actions(change, columns, people, np.flatnonzero(action))
+    _add_aliases(change, columns, people)
     _add_trends(change)
     return change
 
 
-def _keep_larger(buckets: Buckets, start: int, values: Sequence[float]) -> None:
-    buckets[start] = larger(buckets.get(start), values)
+def _outcomes(late: npt.NDArray[np.bool_], action: npt.NDArray[np.bool_]) -> list[str]:
+    return [("superseded", "late", "noted")[code] for code in np.where(action, 0, np.where(late, 1, 2)).tolist()]
+
+
+def _matrix(columns: Columns, names: Sequence[str]) -> npt.NDArray[np.float64]:
+    return np.column_stack([np.asarray(columns[name], np.float64) for name in names])
+
+
+def _person(change: Change, who: Who) -> Person:
+    person = change.people.get(who)
+    if person is None:
+        person = change.people[who] = Person()
+    return person
+
+
+def _largest(
+    keys: Sequence[Who], starts: npt.NDArray[np.int64], values: npt.NDArray[np.float64], counted: npt.NDArray[np.bool_]
+) -> list[tuple[int, int, Values]]:
+    """Of each (key, bucket): a row of it, the bucket's start, and the largest of each value. Rows of zeros say nothing.
+
+    Absolute values only grow, so the larger is the newer; which row of a batch comes last does not matter.
+    """
+    rows = np.flatnonzero(counted & values.any(axis=1))
+    if not len(rows):
+        return []
+    number: dict[Who, int] = {}
+    codes = np.array([number.setdefault(keys[row], len(number)) for row in rows.tolist()], np.int64)
+    order = np.lexsort((starts[rows], codes))
+    codes, rows = codes[order], rows[order]
+    new = np.flatnonzero(np.r_[True, (np.diff(codes) != 0) | (np.diff(starts[rows]) != 0)])
+    largest = np.maximum.reduceat(values[rows], new, axis=0)
+    first = rows[new]
+    return list(zip(first.tolist(), starts[first].tolist(), map(tuple, largest.tolist()), strict=True))
+
+
+def _add_actions(change: Change, columns: Columns, people: Sequence[Who], rows: npt.NDArray[np.int64]) -> None:
+    """Actions, and the newest row of each person, whose outcome is the list."""
+    times, ids, kinds, items = (columns[name] for name in ("occurred_ms", "event_id", "event_type", "item_id"))
+    newest: dict[Who, Action] = {}
+    for row in rows.tolist():
+        who = people[row]
+        action = (times[row], ids[row], LETTERS[kinds[row]], items[row])
+        person = _person(change, who)
+        person.actions.append(action)
+        if who not in newest or action > newest[who]:
+            newest[who], person.newest_row = action, row
+    for who in newest:
+        change.outcomes[change.people[who].newest_row] = "scored"
+
+
+def _add_aliases(change: Change, columns: Columns, people: Sequence[Who]) -> None:
+    """Who somebody is does not go out of date, so lateness does not matter."""
+    for row, kind in enumerate(columns["event_type"]):
+        if kind != "identify":
+            continue
+        (shop, subject), alias, at = people[row], columns["anonymous_id"][row], columns["occurred_ms"][row]
+        aliases = _person(change, people[row]).aliases
+        aliases[alias] = max(at, aliases.get(alias, at))
+        visitor = _person(change, (shop, f"a.{alias}"))
+        visitor.owner = latest(visitor.owner, Owner(at, subject))
+
+
+def latest(one: Owner | None, other: Owner | None) -> Owner | None:
+    """The later of two owners.
+
+    >>> latest(Owner(1, "u.a"), Owner(2, "u.b")), latest(None, None)
+    (Owner(since_ms=2, subject='u.b'), None)
+    """
+    return max(one, other) if one and other else one or other
 
 
 def _add_trends(change: Change) -> None:
-    weights = [TREND_WEIGHTS.get(feature.name, 0.0) for feature in ITEM_FEATURES]
-    for (shop, item), buckets in change.items.items():
-        for start, values in buckets.items():
-            score = sum(w * v for w, v in zip(weights, values, strict=False))
-            if score > 0:
-                change.trends.setdefault((shop, start), {})[item] = score
+    rows = [
+        (shop, item, start, values) for (shop, item), found in change.items.items() for start, values in found.items()
+    ]
+    if not rows:
+        return
+    scores = np.array([values for _, _, _, values in rows]) @ _WEIGHTS
+    for (shop, item, start, _), score in zip(rows, scores.tolist(), strict=True):
+        if score > 0:
+            change.trends.setdefault((shop, start), {})[item] = score
 
 
-def revise(
-    value: UserValue | None, person: Person, strangers: Sequence[UserValue], keep: int, now_us: int
-) -> UserValue:
-    """A person's value with a batch's news merged in.
-
-    Merging is a set union of actions and a maximum of sums: repeating it, or doing it in another order, gives the same.
-
-    Args:
-        value: what is stored; ``None`` for a new person.
-        strangers: stored values of anonymous visitors that turned out to be this person.
-        keep: how many actions to keep, 2·L.
-        now_us: the clock, epoch microseconds; ranks revisions and prunes buckets.
-    """
-    known = value or UserValue(rev="")
-    actions = merge_actions(known.actions, person.actions, keep)
-    buckets = dict(known.buckets)
-    for stranger in strangers:
-        actions = merge_actions(actions, stranger.actions, keep)
-    for start, values in person.buckets.items():
-        buckets[str(start)] = larger(buckets.get(str(start)), values)
-    return UserValue(
-        rev=next_rev(known.rev or None, now_us),
-        actions=actions,
-        buckets=prune_buckets(buckets, now_us // 1000, HORIZON_MS),
-        live=known.live,
-    )
-
-
-def rows_of(columns: Mapping[str, Sequence[Any]]) -> list[EventRow]:
-    """Rows from the columns of a batch: the plain fields, then the item's values, then the person's."""
-    plain = [columns[name] for name in EventRow._fields[:-2]]
-    names = list(columns)[len(plain) :]
-    items = zip(*(columns[name] for name in names[: len(ITEM_FEATURES)]), strict=True)
-    users = zip(*(columns[name] for name in names[len(ITEM_FEATURES) :]), strict=True)
-    return [EventRow(*fields) for fields in zip(*plain, items, users, strict=True)]
+def columns_of(rows: Sequence[EventRow]) -> dict[str, list[Any]]:
+    """The columns of rows."""
+    cells = [(*row[:-2], *row.item_values, *row.user_values) for row in rows]
+    return dict(zip(COLUMNS, map(list, zip(*cells, strict=True)), strict=True))

@@ -15,22 +15,17 @@ import pandas as pd
 from pyflink.table import DataTypes
 from pyflink.table.udf import FunctionContext, ScalarFunction, udf
 
-from contracts.features import ITEM_FEATURES, USER_FEATURES, feature_columns
 from contracts.settings import Settings
 from stores.cluster import Cluster
 from stores.objects import Objects
-from streaming.batching import EventRow, Served, rows_of
+from streaming.batching import COLUMNS, Served
 from streaming.measures import Measures
 from streaming.models import Models
 
 __all__ = ["SERVE_ARGUMENTS", "serve_function"]
 
-SERVE_ARGUMENTS: Final = (
-    *EventRow._fields[:-2],
-    *feature_columns("item", ITEM_FEATURES),
-    *feature_columns("user", USER_FEATURES),
-)
-
+SERVE_ARGUMENTS: Final = COLUMNS
+_LOOKED_AT: Final = {"occurred_ms", "received_ms"}
 
 _SERVED: Final = DataTypes.ROW([DataTypes.FIELD(name, DataTypes.STRING()) for name in Served._fields])
 
@@ -72,8 +67,13 @@ class Serve(ScalarFunction):  # type: ignore[misc]
 
     def eval(self, *columns: Any) -> pd.DataFrame:
         """One row a row: what became of the event and, where a list was written for it, which."""
-        rows = rows_of({name: column.tolist() for name, column in zip(SERVE_ARGUMENTS, columns, strict=True)})
-        return pd.DataFrame(self._writer.write(rows), columns=list(Served._fields))
+        # Lists where each cell is looked at in Python, arrays where whole columns are computed with.
+        batch = {
+            name: column.tolist() if column.dtype == object or name in _LOOKED_AT else column.to_numpy()
+            for name, column in zip(SERVE_ARGUMENTS, columns, strict=True)
+        }
+        outcomes = self._writer.write_columns(batch)
+        return pd.DataFrame(dict(zip(Served._fields, outcomes, strict=True)))
 
 
 def _let_numba_find_print() -> None:

@@ -1,39 +1,55 @@
 """One batch to Redis in two round trips: read people and their batch lists, score, write everything with guards."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Final, TypeVar
+from typing import Any, Final
 
 import msgspec
 import numpy as np
 
-from contracts.errors import ContractError, StoreError
+from contracts.errors import StoreError
 from contracts.keys import alias_key, batch_key, item_key, trending_key, user_key
-from contracts.lists import REV_BYTES, RecommendationList, UserValue, decode_list, decode_user, encode_value
+from contracts.lists import next_rev
+from contracts.packed import REV_BYTES, Packed, pack, unpack
 from contracts.ranker import ItemValues, Requests, compute
-from contracts.scoring import score_rows
+from contracts.scoring import explained_rows
 from contracts.settings import StreamingSettings
 from contracts.snapshot import Snapshot
 from stores.cluster import Cluster
 from stores.retry import delays
 from stores.scripts import Command, compare_and_set, grow_buckets
-from streaming.batching import HORIZON_MS, Change, EventRow, Person, Served, changes_of, revise
+from streaming.batch_lists import BatchLists
+from streaming.batching import Change, Columns, EventRow, Person, Served, Who, changes_of, columns_of
 from streaming.item_trends import ItemTrends
+from streaming.live_blocks import histories_of_values, live_blocks
 from streaming.measures import Measures
 from streaming.models import Models
-from streaming.shelf_scoring import live_lists
+from streaming.revising import HORIZON_MS, actions_of, revise
+from streaming.shelf_scoring import live_arrays
 
-__all__ = ["ShelfWriter"]
+__all__ = ["Outcomes", "ShelfWriter"]
 
 _TRENDING_TTL_S: Final = 2 * 3600
 _HISTORY_WITHOUT_MODEL: Final = 20
 _ROUNDS: Final = 8
 _LOGGED: Final = 20  # items of a list that the served log keeps
 
-Who = tuple[str, str]
-Value = TypeVar("Value")
+Outcomes = tuple[list[str], list[str | None], list[str | None]]
+"""The columns of :class:`streaming.batching.Served`."""
+
 _log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Value:
+    """A stored value and what becomes of it. ``head`` is what it began with when it was read, ``b""`` for none."""
+
+    head: bytes
+    packed: Packed
+    items: list[str] = field(default_factory=list)
+    version: str | None = None
 
 
 class ShelfWriter:
@@ -46,13 +62,16 @@ class ShelfWriter:
         settings: StreamingSettings,
         measures: Measures,
         now_ns: Callable[[], int],
+        category: Callable[[str, str], str] | None = None,
     ) -> None:
         self._cluster = cluster
         self._models = models
         self._settings = settings
         self._measures = measures
         self._now_ns = now_ns
+        self._category = category
         self._trends = ItemTrends(cluster)
+        self._batch_lists = BatchLists(lambda: measures.count("unreadable"))
 
     def warm_up(self) -> None:
         """Compile the kernels of scoring and ranker (or load them from their cache) so that no visitor waits for them.
@@ -63,7 +82,7 @@ class ShelfWriter:
         matrix = (np.zeros(1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32))
         for array in matrix:
             array.setflags(write=False)
-        score_rows(matrix, empty, empty, 0.0, 1)
+        explained_rows(matrix, empty, empty, 0.0, 1)
         own = (np.zeros(2, np.int64), np.zeros(0, np.int32), np.zeros(0, np.int64))
         one = np.full((1, 1), -1, np.int32), np.zeros((1, 1), np.float32)
         requests = Requests(np.zeros(1, np.int64), *one, own, empty)
@@ -71,10 +90,14 @@ class ShelfWriter:
 
     def write(self, rows: Sequence[EventRow]) -> list[Served]:
         """Apply a batch and say what became of each row."""
-        change = changes_of(rows)
-        others = self._item_commands(change)
+        return [Served(*cells) for cells in zip(*self.write_columns(columns_of(rows)), strict=True)] if rows else []
+
+    def write_columns(self, columns: Columns) -> Outcomes:
+        """:meth:`write` of and as columns."""
+        change = changes_of(columns)
         pending = {who: person for who, person in change.people.items() if person.changed}
-        values: dict[Who, UserValue] = {}
+        others = self._item_commands(change)
+        values: dict[Who, Value] = {}
         for _ in delays(_ROUNDS, base_s=0.002, cap_s=0.1):
             written, pending = self._write_people(pending, others)
             values.update(written)
@@ -85,113 +108,128 @@ class ShelfWriter:
         else:
             message = f"{len(pending)} people were changed by others in each of {_ROUNDS} rounds; the batch is replayed"
             raise StoreError(message)
-        self._note(rows, change)
-        return self._served(change, values)
-
-    def _served(self, change: Change, values: dict[Who, UserValue]) -> list[Served]:
-        served = [Served(outcome) for outcome in change.outcomes]
-        for who, person in change.people.items():
-            if person.newest_row >= 0 and (live := values[who].live):
-                items = msgspec.json.encode(live.items[:_LOGGED]).decode()
-                served[person.newest_row] = Served("scored", live.model_version, items)
-        return served
+        self._note(columns, change)
+        return _outcomes(change, values)
 
     def _write_people(
         self, people: dict[Who, Person], others: list[Command]
-    ) -> tuple[dict[Who, UserValue], dict[Who, Person]]:
+    ) -> tuple[dict[Who, Value], dict[Who, Person]]:
         """Read, revise, score and write people; return the values, and those that someone else changed in between."""
         snapshots = {shop: self._models.current(shop) for shop, _ in people}
-        heads, known, batch_lists, strangers = self._read(people, snapshots)
         now_ns = self._now_ns()
-        revised = {
-            who: revise(known.get(who), person, strangers.get(who, []), self._keep(snapshots[who[0]]), now_ns // 1000)
-            for who, person in people.items()
-        }
-        scored = self._score(revised, batch_lists, snapshots, now_ns // 1_000_000)
-        commands = [
-            compare_and_set(
-                user_key(*who),
-                heads[who],
-                encode_value(scored[who]),
-                self._settings.user_ttl_s,
-            )
-            for who in people
-        ]
-        for (shop, subject), person in people.items():
-            others.extend(
-                ("SET", alias_key(shop, alias), subject.encode(), "EX", self._settings.user_ttl_s)
-                for alias in person.aliases
-            )
+        now_ms = now_ns // 1_000_000
+        values = self._read(people, snapshots, others, now_ms)
+        for who, person in people.items():
+            revise(values[who].packed, person, self._keep(snapshots[who[0]]), now_ms)
+        people = self._join_owners(people, values, snapshots, now_ms)
+        self._score(values, snapshots, now_ms)
+        commands = [self._replacement(who, value, now_ns // 1000) for who, value in values.items()]
         before = self._now_ns()
-        answers = self._cluster.execute([*commands, *others])
+        won = self._cluster.execute([*commands, *self._aliases(people, values)])
         self._measures.set("redis_ms", (self._now_ns() - before) / 1e6)
-        lost = {who: person for (who, person), won in zip(people.items(), answers, strict=False) if not won}
-        return scored, lost
+        return values, {who: people[who] for who, done in zip(values, won, strict=False) if not done}
+
+    def _replacement(self, who: Who, value: Value, now_us: int) -> Command:
+        rev = next_rev(value.head.decode() or None, now_us)
+        return compare_and_set(user_key(*who), value.head, pack(rev, value.packed), self._settings.user_ttl_s)
 
     def _read(
-        self, people: dict[Who, Person], snapshots: dict[str, Snapshot | None]
-    ) -> tuple[dict[Who, bytes], dict[Who, UserValue], dict[Who, RecommendationList], dict[Who, list[UserValue]]]:
-        """One round trip for heads (what a replacement is guarded by) and stored values of people, their batch lists of
-        the model in use, and the values of visitors who became known.
-        """
-        keys = [user_key(*who) for who in people]
-        listed = [(who, snapshot.version) for who in people if (snapshot := snapshots[who[0]]) is not None]
-        keys += [batch_key(who[0], version, who[1]) for who, version in listed]
-        aliased = [(who, alias) for who, person in people.items() for alias in person.aliases]
-        keys += [user_key(who[0], f"a.{alias}") for who, alias in aliased]
-        values = iter(self._cluster.get_many(keys))
-        stored = {who: next(values) or b"" for who in people}
-        known = {who: value for who, data in stored.items() if (value := self._readable(data, decode_user))}
-        lists = ((who, self._readable(next(values), decode_list)) for who, _ in listed)
-        batch_lists = {who: batch for who, batch in lists if batch}
-        strangers: dict[Who, list[UserValue]] = {}
-        for who, _ in aliased:
-            if value := self._readable(next(values), decode_user):
-                strangers.setdefault(who, []).append(value)
-        return {who: data[:REV_BYTES] for who, data in stored.items()}, known, batch_lists, strangers
+        self, people: Iterable[Who], snapshots: dict[str, Snapshot | None], others: list[Command], now_ms: int
+    ) -> dict[Who, Value]:
+        """One round trip for the values of people and their batch lists of the models in use; ``others`` go with it."""
+        whos = list(people)
+        wanted: dict[str, list[str]] = {}
+        for shop, snapshot in snapshots.items():
+            if snapshot is not None:
+                keys = [batch_key(shop, snapshot.version, who[1]) for who in whos if who[0] == shop]
+                wanted[shop] = self._batch_lists.missing(keys, now_ms)
+        commands = [*others, *(("GET", user_key(*who)) for who in whos)]
+        commands += [("GET", key) for keys in wanted.values() for key in keys]
+        answers = iter(self._cluster.execute(commands)[len(others) :])
+        values = {who: self._value(next(answers)) for who in whos}
+        for shop, keys in wanted.items():
+            snapshot = snapshots[shop]
+            if snapshot is not None:
+                self._batch_lists.learn(keys, [next(answers) for _ in keys], snapshot, now_ms)
+        return values
 
-    def _readable(self, data: bytes | None, decode: Callable[[bytes], Value]) -> Value | None:
-        """The decoded value; nothing where there is none or it cannot be read: it is replaced, and counted.
+    def _value(self, data: bytes | None) -> Value:
+        """A read value; where it cannot be decoded it is replaced, and counted.
 
         Raising would stop the stream, and a replay would read the same bytes again.
         """
+        if not data:
+            return Value(b"", Packed())
         try:
-            return decode(data) if data else None
-        except ContractError as exc:
+            return Value(data[:REV_BYTES], unpack(data))
+        except msgspec.MsgspecError as exc:
             self._measures.count("unreadable")
-            _log.warning("a stored value is replaced: %s", exc)
-            return None
+            _log.warning("a stored value is replaced: %s; got %r", exc, data[:80])
+            return Value(data[:REV_BYTES], Packed())
+
+    def _join_owners(
+        self,
+        people: dict[Who, Person],
+        values: dict[Who, Value],
+        snapshots: dict[str, Snapshot | None],
+        now_ms: int,
+    ) -> dict[Who, Person]:
+        """Bring the actions of visitors who are known by now to their owners, whose lists they change.
+
+        Owners who are not in the batch are read, so this takes a round trip, but only where there are such people. It
+        is done again in each round: whichever of a visitor's event and an ``identify`` is first, the owner has both.
+        """
+        brought: dict[Who, Person] = {}
+        for who, person in people.items():
+            owner = values[who].packed.owner
+            if owner is not None and (person.actions or person.owner):
+                target = (who[0], owner.subject)
+                brought.setdefault(target, Person()).actions += actions_of(values[who].packed)
+        if not brought:
+            return people
+        if absent := [who for who in brought if who not in values]:
+            values.update(self._read(absent, {who[0]: snapshots[who[0]] for who in absent}, [], now_ms))
+        people = dict(people)
+        for who, extra in brought.items():
+            revise(values[who].packed, extra, self._keep(snapshots[who[0]]), now_ms)
+            known = people.setdefault(who, Person())
+            known.actions = known.actions + extra.actions
+        return people
+
+    def _aliases(self, people: dict[Who, Person], values: dict[Who, Value]) -> list[Command]:
+        """The keys by which a visitor's owner is looked up, wherever this batch says who somebody is."""
+        return [
+            (
+                "SET",
+                alias_key(shop, subject.removeprefix("a.")),
+                owner.subject.encode(),
+                "EX",
+                self._settings.user_ttl_s,
+            )
+            for (shop, subject), person in people.items()
+            if person.owner and (owner := values[shop, subject].packed.owner)
+        ]
 
     def _keep(self, snapshot: Snapshot | None) -> int:
         return 2 * (snapshot.manifest.model.history if snapshot else _HISTORY_WITHOUT_MODEL)
 
-    def _score(
-        self,
-        people: dict[Who, UserValue],
-        batch_lists: dict[Who, RecommendationList],
-        snapshots: dict[str, Snapshot | None],
-        now_ms: int,
-    ) -> dict[Who, UserValue]:
-        """The values with fresh live lists; unchanged where the shop has no model yet (serving falls back)."""
+    def _score(self, values: dict[Who, Value], snapshots: dict[str, Snapshot | None], now_ms: int) -> None:
+        """Give the values fresh live lists; those of a shop without a model keep theirs (serving falls back)."""
         before = self._now_ns()
-        scored = dict(people)
         for shop, snapshot in snapshots.items():
-            members = [who for who, value in people.items() if who[0] == shop and value.actions]
+            members = [(who, value) for who, value in values.items() if who[0] == shop and value.packed.letters]
             if snapshot is None or not members:
                 continue
             self._measures.set("model_trained_at_s", snapshot.manifest.trained_at.timestamp())
-            lists = live_lists(
-                snapshot,
-                [people[who].actions for who in members],
-                [batch_lists.get(who) for who in members],
-                self._settings.list_size,
-                now_ms,
-                partial(self._trends.sums, shop, now_ms=now_ms),
-            )
-            for who, live in zip(members, lists, strict=True):
-                scored[who] = msgspec.structs.replace(people[who], live=live)
-        self._measures.set("scoring_us_per_list", (self._now_ns() - before) / 1e3 / max(1, len(people)))
-        return scored
+            packed = [value.packed for _, value in members]
+            histories = histories_of_values(packed, snapshot.manifest.model.history)
+            listed = self._batch_lists.listed([batch_key(shop, snapshot.version, who[1]) for who, _ in members])
+            trends = partial(self._trends.sums, shop, now_ms=now_ms)
+            ranked = live_arrays(snapshot, histories, listed, self._settings.list_size, now_ms, trends)
+            lists = live_blocks(ranked, histories, packed, snapshot.version, now_ms)
+            for (_, value), block, items in zip(members, lists.blocks, lists.items, strict=True):
+                value.packed.live, value.items, value.version = block, items, snapshot.version
+        self._measures.set("scoring_us_per_list", (self._now_ns() - before) / 1e3 / max(1, len(values)))
 
     def _item_commands(self, change: Change) -> list[Command]:
         """Guarded bucket values of items, and the trend counts of a bucket (``ZADD GT`` keeps the larger)."""
@@ -201,16 +239,37 @@ class ShelfWriter:
             grow_buckets(item_key(shop, item), buckets, ttl, oldest_s) for (shop, item), buckets in change.items.items()
         ]
         for (shop, start), scores in change.trends.items():
-            key = trending_key(shop, start)
-            commands.append(("ZADD", key, "GT", *(part for item, score in scores.items() for part in (score, item))))
-            commands.append(("EXPIRE", key, _TRENDING_TTL_S))
+            for key, members in self._trending(shop, start, scores).items():
+                commands.append(("ZADD", key, "GT", *members))
+                commands.append(("EXPIRE", key, _TRENDING_TTL_S))
         return commands
 
-    def _note(self, rows: Sequence[EventRow], change: Change) -> None:
+    def _trending(self, shop: str, start: int, scores: dict[str, float]) -> dict[str, list[Any]]:
+        """Sorted set → scores and members: all items of a bucket, and those of each category."""
+        sets: dict[str, list[Any]] = {trending_key(shop, start): [p for i, s in scores.items() for p in (s, i)]}
+        if self._category is None:
+            return sets
+        for item, score in scores.items():
+            if category := self._category(shop, item):
+                sets.setdefault(trending_key(shop, start, category), []).extend((score, item))
+        return sets
+
+    def _note(self, columns: Columns, change: Change) -> None:
         now_ms = self._now_ns() // 1_000_000
-        self._measures.count("counted", len(rows))
+        self._measures.count("counted", len(change.outcomes))
         self._measures.count("late", change.outcomes.count("late"))
         self._measures.count("lists_written", change.outcomes.count("scored"))
-        self._measures.set("batch_rows", len(rows))
-        fresh = (rows[p.newest_row].received_ms for p in change.people.values() if p.newest_row >= 0)
-        self._measures.fresh([now_ms - received for received in fresh])
+        self._measures.set("batch_rows", len(change.outcomes))
+        received = columns["received_ms"]
+        rows = (person.newest_row for person in change.people.values() if person.newest_row >= 0)
+        self._measures.fresh([now_ms - int(received[row]) for row in rows])
+
+
+def _outcomes(change: Change, values: dict[Who, Value]) -> Outcomes:
+    nothing: list[str | None] = [None] * len(change.outcomes)
+    versions, items = nothing, list(nothing)
+    for who, person in change.people.items():
+        if person.newest_row >= 0 and (version := values[who].version):
+            versions[person.newest_row] = version
+            items[person.newest_row] = msgspec.json.encode(values[who].items[:_LOGGED]).decode()
+    return change.outcomes, versions, items

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from contracts.features import ITEM_FEATURES, USER_FEATURES
 from contracts.keys import item_key, user_key
 from contracts.lists import RecommendationList, decode_user
 from contracts.settings import Settings, StreamingSettings
@@ -25,6 +26,7 @@ pytestmark = pytest.mark.e2e
 NOW_MS = 1_760_000_000_000
 BUCKET_S = NOW_MS // 1000 // 300 * 300
 ITEMS = [f"I{at}" for at in range(6)]
+ONE_ITEM, ONE_USER = ((1.0, *(0.0 for _ in features[1:])) for features in (ITEM_FEATURES, USER_FEATURES))
 
 
 class Recording(Cluster):
@@ -110,7 +112,7 @@ def model(folder: Path, theta: float, names: list[str], coefficients: list[float
 
 def serve(redis: Recording, snapshot: Snapshot, person: str) -> RecommendationList:
     """One person looks at I0; returns the list that is then in Redis."""
-    at = (NOW_MS, NOW_MS, False, True, BUCKET_S * 1000, (1.0, 0.0, 0.0, 0.0), (1.0, 0.0, 0.0, 0.0))
+    at = (NOW_MS, NOW_MS, False, True, BUCKET_S * 1000, ONE_ITEM, ONE_USER)
     row = EventRow("default", f"e-{person}", "view", f"u.{person}", "", "I0", *at)
     models: Any = One(snapshot)
     writer = ShelfWriter(redis, models, StreamingSettings(), Measures(Quiet()), lambda: NOW_MS * 1_000_000)
