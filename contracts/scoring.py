@@ -136,7 +136,7 @@ def _kernel(matrix: Any, history: Any, batch: Any, blend: Any, scratch: Any, out
     explained = out_why.shape[2] > 0
     live, touched = scratch
     best = np.zeros(out_items.shape[1], np.uint64)
-    merged = np.zeros(_longest(h_offsets), np.float64)
+    room = _room(out_items.shape[1])
     for r in range(len(h_offsets) - 1):
         h0, h1, b0, b1 = h_offsets[r], h_offsets[r + 1], b_offsets[r], b_offsets[r + 1]
         count, top = _accumulate(matrix, h_items[h0:h1], h_weights[h0:h1], live, touched)
@@ -153,15 +153,14 @@ def _kernel(matrix: Any, history: Any, batch: Any, blend: Any, scratch: Any, out
         if explained:
             own = (h_items[h0:h1], h_weights[h0:h1], top)
             listed = (b_items[b0:b1], b_scores[b0:b1], largest, blend)
-            _explain(matrix, own, listed, merged, live, out_items[r, :kept], out_why[r], out_shares[r])
+            _explain(matrix, own, listed, room, live, out_items[r, :kept], out_why[r], out_shares[r])
 
 
 @numba.njit(cache=True, nogil=True)
-def _longest(offsets: Any) -> int:
-    longest = 0
-    for r in range(len(offsets) - 1):
-        longest = max(longest, offsets[r + 1] - offsets[r])
-    return longest
+def _room(top_n: int) -> Any:
+    """One source's terms, and of each kept item: the sum of the positive terms, the largest and their sources."""
+    term, total = np.zeros(top_n + 1, np.float32), np.zeros(top_n, np.float32)
+    return term, total, np.zeros((3, top_n), np.float32), np.zeros((3, top_n), np.int32)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -270,64 +269,70 @@ def _sift(heap: Any, at: int, size: int) -> None:
 
 @numba.njit(cache=True, nogil=True)
 def _explain(
-    matrix: Any, own: Any, listed: Any, merged: Any, live: Any, kept: Any, out_why: Any, out_shares: Any
+    matrix: Any, own: Any, listed: Any, room: Any, live: Any, kept: Any, out_why: Any, out_shares: Any
 ) -> None:
-    """The largest terms of the kept items: the row's terms again, but only what meets one of them.
+    """The largest terms of the kept items: the row's terms again, source by source.
 
-    ``live`` holds the places of the kept items meanwhile.
+    ``live`` holds the places of the kept items meanwhile. What meets none of them is added to one place more, which
+    nobody reads: that costs less than a branch that nobody can predict.
     """
     indptr, indices, data = matrix
     items, weights, top = own
     b_items, b_scores, largest, blend = listed
-    for place in range(len(kept)):
+    term, total, values, sources = room
+    count = len(kept)
+    for place in range(count):
         live[kept[place]] = place
-    total = np.zeros(len(kept), np.float64)
-    _merge(items, weights, merged)
+    total[:count], values[:, :count], sources[:, :count] = 0, 0, NO_REASON
     for h in range(len(items)):
-        w = merged[h] / top if top > 0 else merged[h]
+        w = _merged(items, weights, h) / (top if top > 0 else 1.0)
         if w == 0:
             continue
+        term[:count] = 0
         for at in range(indptr[items[h]], indptr[items[h] + 1]):
             place = live[indices[at]]
-            if place != _UNTOUCHED:
-                _insert(h, w * data[at], int(place), total, out_why, out_shares)
+            term[np.uint32(place) if place >= 0 else np.uint32(count)] += w * data[at]
+        _rank_terms(term[:count], np.int32(h), total, values, sources)
     if largest > 0:
+        term[:count] = 0
         for b in range(len(b_items)):
-            if b_items[b] >= 0 and live[b_items[b]] != _UNTOUCHED:
-                value = blend * b_scores[b] / largest
-                _insert(BATCH_REASON, value, int(live[b_items[b]]), total, out_why, out_shares)
-    for place in range(len(kept)):
+            place = live[b_items[b]] if b_items[b] >= 0 else _UNTOUCHED
+            term[np.uint32(place) if place >= 0 else np.uint32(count)] += blend * b_scores[b] / largest
+        _rank_terms(term[:count], np.int32(BATCH_REASON), total, values, sources)
+    for place in range(count):
         live[kept[place]] = _UNTOUCHED
-        for n in range(out_why.shape[1]):
-            if out_why[place, n] != NO_REASON:
-                out_shares[place, n] /= total[place]
+        for n in range(3):
+            out_why[place, n] = sources[n, place]
+            out_shares[place, n] = (
+                values[n, place] / max(total[place], values[0, place]) if sources[n, place] != NO_REASON else 0
+            )
 
 
 @numba.njit(cache=True, nogil=True)
-def _merge(items: Any, weights: Any, merged: Any) -> None:
-    """Sum the weights of the actions on one item, at its newest action; 0 elsewhere and for unknown items."""
-    for h in range(len(items)):
-        merged[h] = 0.0
-        if items[h] < 0:
-            continue
-        first = 0
-        while items[first] != items[h]:
-            first += 1
-        merged[first] += weights[h]
+def _merged(items: Any, weights: Any, h: int) -> float:
+    """The weights of all actions on the item of action ``h``; 0 unless it is the newest of them, and known."""
+    total = 0.0
+    if items[h] < 0:
+        return total
+    for other in range(len(items)):
+        if items[other] == items[h]:
+            if other < h:
+                return 0.0
+            total += weights[other]
+    return total
 
 
 @numba.njit(cache=True, nogil=True)
-def _insert(source: int, value: Any, place: int, total: Any, out_why: Any, out_shares: Any) -> None:
-    """Put a positive term among the largest of an item."""
-    if not value > 0:
-        return
-    total[place] += value
-    n = out_why.shape[1] - 1
-    if value <= out_shares[place, n]:
-        return
-    while n > 0 and value > out_shares[place, n - 1]:
-        out_shares[place, n] = out_shares[place, n - 1]
-        out_why[place, n] = out_why[place, n - 1]
-        n -= 1
-    out_shares[place, n] = value
-    out_why[place, n] = source
+def _rank_terms(term: Any, source: int, total: Any, values: Any, sources: Any) -> None:
+    """Put each place's term among its three largest, if it is positive; without branches, many places at a time."""
+    for place in range(len(term)):
+        value = term[place]
+        first, second, third = values[0, place], values[1, place], values[2, place]
+        a, b, c = sources[0, place], sources[1, place], sources[2, place]
+        total[place] += max(value, np.float32(0))
+        values[2, place] = second if value > second else (value if value > third else third)
+        sources[2, place] = b if value > second else (source if value > third else c)
+        values[1, place] = first if value > first else (value if value > second else second)
+        sources[1, place] = a if value > first else (source if value > second else b)
+        values[0, place] = value if value > first else first
+        sources[0, place] = source if value > first else a
