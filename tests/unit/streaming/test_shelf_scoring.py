@@ -118,7 +118,9 @@ def test_the_warm_up_compiles_for_the_very_types_of_a_mapped_snapshot(
     snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compiled = []
-    monkeypatch.setattr(shelf_writer, "explained_rows", lambda *given: compiled.append([numba.typeof(a) for a in given[0]]))
+    monkeypatch.setattr(
+        shelf_writer, "explained_rows", lambda *given: compiled.append([numba.typeof(a) for a in given[0]])
+    )
     nothing: Any = None
     shelf_writer.ShelfWriter(nothing, nothing, StreamingSettings(), nothing, lambda: 0).warm_up()
     assert compiled == [[numba.typeof(a) for a in snapshot.matrix]]
