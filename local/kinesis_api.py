@@ -81,6 +81,7 @@ class _GetRecords(_Request, kw_only=True):
 class _ShardFilter(msgspec.Struct, rename="pascal"):
     type: str
     shard_id: str | None = None
+    timestamp: float | None = None
 
 
 class _ListShards(_Request, kw_only=True):
@@ -240,21 +241,34 @@ class KinesisApi:
         return str(_Iterator(stream.stream_name, shard.shard_id, birth, position, self._clock()))
 
     def _list_shards(self, stream: LiveStream, request: _ListShards) -> dict[str, Any]:
-        after = request.exclusive_start_shard_id or ""
-        only = request.shard_filter.type if request.shard_filter else ""
-        if request.shard_filter and only == "AFTER_SHARD_ID":
-            after = request.shard_filter.shard_id or ""
+        after, chosen = request.exclusive_start_shard_id or "", request.shard_filter
         if request.next_token:
-            _, after, only = _token(request.next_token)
+            _, after, text = _token(request.next_token)
+            chosen = msgspec.json.decode(text, type=_ShardFilter | None)
+        if chosen and chosen.type == "AFTER_SHARD_ID":
+            after = max(after, chosen.shard_id or "")
         with stream.lock:
-            found = [shard for shard_id, shard in sorted(stream.shards.items()) if shard_id > after]
-            if only == "AT_LATEST":
-                found = [shard for shard in found if shard.is_open]
+            found = [shard for shard in stream.listed() if shard.shard_id > after and self._matches(shard, chosen)]
             answer: dict[str, Any] = {"Shards": [shard.to_json() for shard in found[: request.max_results]]}
         if len(found) > request.max_results:
-            token = msgspec.json.encode([stream.stream_name, found[request.max_results - 1].shard_id, only])
-            answer["NextToken"] = base64.urlsafe_b64encode(token).decode()
+            rest = [stream.stream_name, found[request.max_results - 1].shard_id, msgspec.json.encode(chosen).decode()]
+            answer["NextToken"] = base64.urlsafe_b64encode(msgspec.json.encode(rest)).decode()
         return answer
+
+    def _matches(self, shard: LiveShard, chosen: _ShardFilter | None) -> bool:
+        """The filters of ListShards: ``AT_…`` takes the shards open then, ``FROM_…`` also those opened since."""
+        kind = chosen.type if chosen else "FROM_TRIM_HORIZON"
+        if chosen is None or kind in ("AFTER_SHARD_ID", "FROM_TRIM_HORIZON"):
+            return True
+        if kind == "AT_LATEST":
+            return shard.is_open
+        if kind == "AT_TRIM_HORIZON":
+            horizon = self._clock() - shard.log.retention_ms
+            return shard.open_at(horizon) or (not shard.parent and shard.log.created_at > horizon)
+        if kind in ("AT_TIMESTAMP", "FROM_TIMESTAMP") and chosen.timestamp is not None:
+            moment = round(chosen.timestamp * 1000)
+            return shard.open_at(moment) or (kind[0] == "F" and shard.log.created_at > moment)
+        raise ApiError(INVALID, f"ShardFilter {kind} with timestamp {chosen.timestamp!r}")
 
 
 def _checked_sizes(records: list[_Record]) -> list[int]:

@@ -5,6 +5,7 @@ What stock moto 5.2 does and why it is replaced:
 - GetRecords walks a dict that PutRecords writes: HTTP 500 under load, and both cost as much as the shard holds;
 - sequence numbers begin at 1 in every shard and every new process: a reader cannot tell a new stream from its own;
 - a split or merge puts the records again into the children, with the arguments mixed up, and they are read twice;
+  a second one is taken at once (AWS is UPDATING for a while), and shards stay listed when all their records expired;
 - the topmost hash key of every shard belongs to nobody; reads are never throttled; nothing ever expires.
 
 moto keeps the control plane (streams, tags, consumers, shard counts); :mod:`local.kinesis_api` serves records.
@@ -14,16 +15,20 @@ import hashlib
 import threading
 import time
 from bisect import bisect_right
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
 from moto.kinesis import models
-from moto.kinesis.exceptions import InvalidArgumentError
+from moto.kinesis.exceptions import InvalidArgumentError, ResourceInUseError
 
 from local.kinesis_shard import ShardLog, TokenBucket, first_sequence_number
 
 __all__ = ["READS_PER_SECOND", "Limits", "LiveShard", "LiveStream", "install"]
 
+#: How long a split or merge keeps a stream from the next one; AWS takes half a minute, records flow meanwhile.
+UPDATING_MS: Final = 1000
 #: GetRecords calls a second and shard, over all consumers that poll (enhanced fan-out is another matter).
 READS_PER_SECOND: Final = 5.0
 
@@ -62,6 +67,7 @@ class LiveShard(models.Shard):
     ) -> None:
         super().__init__(shard_id, starting_hash, ending_hash, parent, adjacent_parent)
         self.log = ShardLog(first_sequence_number(_now_ms(), shard_id), _now_ms, max_bytes=_limits.memory_bytes)
+        self.closed_at: int | None = None
         self.reads = TokenBucket(_limits.reads_per_second, _now_ms)
         self._writes = TokenBucket(_limits.writes_per_second, _now_ms)
         self._written_bytes = TokenBucket(_limits.write_bytes_per_second, _now_ms)
@@ -69,6 +75,15 @@ class LiveShard(models.Shard):
     def may_write(self, size: int) -> bool:
         """Whether the shard's write throughput allows one more record of ``size`` bytes."""
         return not _limits.throughput or (self._writes.take() and self._written_bytes.take(size))
+
+    def open_at(self, time_ms: int) -> bool:
+        """Whether the shard took records at a time."""
+        return self.log.created_at <= time_ms and (self.closed_at is None or time_ms < self.closed_at)
+
+    @property
+    def expired(self) -> bool:
+        """Whether it was closed so long ago that none of its records is kept: it is not listed any more."""
+        return self.closed_at is not None and _now_ms() - self.closed_at > self.log.retention_ms
 
     def to_json(self) -> dict[str, Any]:
         """The shard as DescribeStream and ListShards give it."""
@@ -86,6 +101,8 @@ class LiveStream(models.Stream):
     def init_shards(self, shard_count: int) -> None:
         """Create the first shards over equal hash ranges (moto builds them through the class patched in)."""
         self.lock = threading.RLock()
+        self._inside = 0
+        self._updating_until = 0
         super().init_shards(shard_count)
         self._route()
 
@@ -99,6 +116,39 @@ class LiveStream(models.Stream):
         self._retention_hours = hours
         for shard in self.shards.values():
             shard.log.retention_ms = hours * 3_600_000  # type: ignore[attr-defined]
+
+    @property
+    def status(self) -> str:
+        """``UPDATING`` for a moment after shards were split or merged; reads and writes go on."""
+        return "UPDATING" if _now_ms() < self._updating_until else self._status
+
+    @status.setter
+    def status(self, status: str) -> None:
+        self._status = status
+        self._updating_until = 0
+
+    @contextmanager
+    def _resharding(self) -> Iterator[None]:
+        """Refuse while an earlier change goes on; afterwards this one does. A change inside a change is part of it."""
+        with self.lock:
+            if self._inside == 0 and self.status != "ACTIVE":
+                msg = f"Stream {self.stream_name} under account {self.account_id} is {self.status}, not ACTIVE"
+                raise ResourceInUseError(msg)
+            self._inside += 1
+            try:
+                yield
+                self._updating_until = _now_ms() + UPDATING_MS
+            finally:
+                self._inside -= 1
+
+    def listed(self) -> list[LiveShard]:
+        """The shards that ListShards and DescribeStream know, by id: open ones, and closed ones that hold records."""
+        return [s for _, s in sorted(self.shards.items()) if isinstance(s, LiveShard) and not s.expired]
+
+    def update_shard_count(self, target_shard_count: int) -> None:
+        """Splits and merges until there are as many open shards as asked for."""
+        with self._resharding():
+            super().update_shard_count(target_shard_count)
 
     def _route(self) -> None:
         self._open = sorted((s for s in self.shards.values() if s.is_open), key=lambda shard: shard.starting_hash)
@@ -124,7 +174,7 @@ class LiveStream(models.Stream):
 
     def split_shard(self, shard_to_split: str, new_starting_hash_key: str) -> None:
         """Close the shard and open its two children; records stay in the parent until they expire."""
-        with self.lock:
+        with self._resharding():
             parent, start = self._open_shard(shard_to_split), int(new_starting_hash_key)
             if not parent.starting_hash < start <= parent.ending_hash:
                 held = f"{parent.starting_hash} to {parent.ending_hash}"
@@ -136,7 +186,7 @@ class LiveStream(models.Stream):
 
     def merge_shards(self, shard_to_merge: str, adjacent_shard_to_merge: str) -> None:
         """Close both shards and open one child over their ranges; records stay in the parents until they expire."""
-        with self.lock:
+        with self._resharding():
             first, second = self._open_shard(shard_to_merge), self._open_shard(adjacent_shard_to_merge)
             low, high = sorted((first, second), key=lambda shard: shard.starting_hash)
             if low.ending_hash + 1 != high.starting_hash:
@@ -155,6 +205,7 @@ class LiveStream(models.Stream):
     def _add_child(self, low: int, high: int, parent: models.Shard, adjacent: models.Shard | None = None) -> None:
         for closed in filter(None, (parent, adjacent)):
             closed.is_open = False
+            closed.closed_at = _now_ms()  # type: ignore[attr-defined]
         child = LiveShard(len(self.shards), low, high, parent.shard_id, adjacent.shard_id if adjacent else None)
         child.log.retention_ms = self._retention_hours * 3_600_000
         self.shards[child.shard_id] = child

@@ -90,6 +90,7 @@ class ShardLog:
         max_bytes: int = 256 << 20,
     ) -> None:
         self.first_sequence = first_sequence
+        self.created_at = clock()
         self.retention_ms = retention_ms
         self.dropped_unexpired = 0
         self._clock = clock

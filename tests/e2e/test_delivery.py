@@ -240,6 +240,10 @@ def test_a_restart_goes_on_behind_the_last_object(cloud: Cloud, tmp_path: Path) 
     assert cloud.lines() == Counter([b"first", b"second"])
 
 
+def summary(cloud: Cloud) -> Any:
+    return cloud.kinesis.describe_stream_summary(StreamName=cloud.stream)["StreamDescriptionSummary"]
+
+
 def test_a_split_and_a_merge_lose_nothing_and_repeat_nothing(cloud: Cloud, tmp_path: Path) -> None:
     lines = [f"record {number}".encode() for number in range(900)]
     first, second = (shard["ShardId"] for shard in cloud.kinesis.list_shards(StreamName=cloud.stream)["Shards"])
@@ -248,6 +252,7 @@ def test_a_split_and_a_merge_lose_nothing_and_repeat_nothing(cloud: Cloud, tmp_p
         cloud.kinesis.split_shard(StreamName=cloud.stream, ShardToSplit=first, NewStartingHashKey=str(2**126))
         cloud.put(lines[300:600])
         child = cloud.kinesis.list_shards(StreamName=cloud.stream)["Shards"][-1]["ShardId"]
+        until(lambda: summary(cloud)["StreamStatus"] == "ACTIVE", "the end of the split")
         cloud.kinesis.merge_shards(StreamName=cloud.stream, ShardToMerge=child, AdjacentShardToMerge=second)
         cloud.put(lines[600:])
         until(lambda: set(cloud.lines()) == set(lines), "records of every generation of shards")

@@ -215,6 +215,62 @@ def test_a_merge_closes_both_parents_and_routes_to_the_child(kinesis: Any, strea
     assert payloads(read(kinesis, iterator(kinesis, stream, child.pop()))) == [b"after", b"after"]
 
 
+def test_while_a_split_goes_on_the_stream_takes_records_but_no_second_split(kinesis: Any, stream: str) -> None:
+    first, second = shards(kinesis, stream)
+    kinesis.split_shard(StreamName=stream, ShardToSplit=first, NewStartingHashKey="1000")
+    assert status(kinesis, stream) == "UPDATING"
+    where = {"ShardToMerge": shards(kinesis, stream)[-1], "AdjacentShardToMerge": second}
+    assert error_of(kinesis.merge_shards, StreamName=stream, **where) == "ResourceInUseException"
+    child = put(kinesis, stream, b"x", ExplicitHashKey="0")["ShardId"]
+    assert payloads(read(kinesis, iterator(kinesis, stream, child))) == [b"x"]
+    until(lambda: status(kinesis, stream) == "ACTIVE")
+    kinesis.merge_shards(StreamName=stream, **where)
+
+
+def test_a_closed_shard_is_not_split_again(kinesis: Any, stream: str) -> None:
+    parent = shards(kinesis, stream)[0]
+    kinesis.split_shard(StreamName=stream, ShardToSplit=parent, NewStartingHashKey="1000")
+    until(lambda: status(kinesis, stream) == "ACTIVE")
+    again = error_of(kinesis.split_shard, StreamName=stream, ShardToSplit=parent, NewStartingHashKey="500")
+    assert again == "InvalidArgumentException"
+
+
+def test_a_new_shard_count_is_one_change_of_many_splits_and_merges(kinesis: Any, stream: str) -> None:
+    kinesis.update_shard_count(StreamName=stream, TargetShardCount=3, ScalingType="UNIFORM_SCALING")
+    assert status(kinesis, stream) == "UPDATING"
+    assert len(listed(kinesis, stream, Type="AT_LATEST")) == 3
+
+
+def test_shards_are_listed_as_of_a_time_and_since(kinesis: Any, stream: str) -> None:
+    old = shards(kinesis, stream)
+    before = another_millisecond()
+    another_millisecond()
+    kinesis.split_shard(StreamName=stream, ShardToSplit=old[0], NewStartingHashKey="1000")
+    everyone = shards(kinesis, stream)
+    assert len(everyone) == 4
+    assert listed(kinesis, stream, Type="AT_TIMESTAMP", Timestamp=before) == old
+    assert listed(kinesis, stream, Type="AT_TRIM_HORIZON") == old
+    assert listed(kinesis, stream, Type="FROM_TIMESTAMP", Timestamp=before) == everyone
+    assert listed(kinesis, stream, Type="FROM_TRIM_HORIZON") == everyone
+    assert listed(kinesis, stream, Type="FROM_TIMESTAMP", Timestamp=another_millisecond()) == everyone[1:]
+    assert listed(kinesis, stream, Type="AT_LATEST") == everyone[1:]
+
+
+def another_millisecond() -> float:
+    """Epoch seconds, once the clock that stamps shards has moved on."""
+    now = time.time()
+    until(lambda: time.time() > now + 0.002)
+    return time.time()
+
+
+def status(kinesis: Any, stream: str) -> str:
+    return str(kinesis.describe_stream_summary(StreamName=stream)["StreamDescriptionSummary"]["StreamStatus"])
+
+
+def listed(kinesis: Any, stream: str, **chosen: Any) -> list[str]:
+    return [shard["ShardId"] for shard in kinesis.list_shards(StreamName=stream, ShardFilter=chosen)["Shards"]]
+
+
 def test_shards_after_a_known_one_are_listed_for_discovery(kinesis: Any, stream: str) -> None:
     first, second = shards(kinesis, stream)
     after = kinesis.list_shards(StreamName=stream, ExclusiveStartShardId=first)["Shards"]
