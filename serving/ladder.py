@@ -66,9 +66,9 @@ class Ladder:
             stored, *alias = await self._reader.redis([("GET", key) for key in keys])
             value = decode_user(stored) if stored else None
             visitors: list[UserValue] = []
-            if alias and alias[0]:
-                subject = alias[0].decode()
-                known_as = subject.removeprefix("u.")
+            owner = value.owner.subject if value and value.owner else alias[0].decode() if alias and alias[0] else None
+            if owner:
+                subject, known_as = owner, owner.removeprefix("u.")
                 visitors = [value] if value else []
                 value = await self._value(key := user_key(visitor.shop, subject))
                 keys = (*keys, key)

@@ -111,7 +111,8 @@ function visitSentence(profile) {
   const { session, category_affinity: share, price_affinity: price } = profile;
   const visit = session ? `This visit: ${session.depth} actions in ${Math.ceil(session.length_ms / 60000)} min.` : "No visit is on.";
   const categories = Object.entries(share).slice(0, 3).map(([name, part]) => `${calm(name)} ${Math.round(100 * part)} %`);
-  const taste = categories.length ? ` Turns to ${categories.join(", ")}; prices ${Math.round(100 * price)} % up their categories.` : "";
+  const priced = price < 1 / 3 ? "cheaper" : price > 2 / 3 ? "dearer" : "middle-priced";
+  const taste = categories.length ? ` Turns to ${categories.join(", ")}, to ${priced} items.` : "";
   return visit + taste;
 }
 
