@@ -17,6 +17,7 @@ __all__ = ["Progress", "Run", "Tick", "measure", "steady"]
 
 STEADY: Final = (0.15, 0.9)
 """The part of the records between which rates are taken: after the start, before sources run dry."""
+_SERVING: Final = ("recommend", "serve(", "serve[")
 _EVERY_S: Final = 1.0
 _PATIENCE_S: Final = 900.0
 _ENDED: Final = ("FINISHED", "FAILED", "CANCELED")
@@ -82,7 +83,7 @@ class Progress:
         0 of a job that is a single task: nothing is read from another one.
         """
         found = self.vertices()
-        last = [v for v in found if "serve" in v["name"].lower()] or found[1:][-1:]
+        last = [v for v in found if any(word in v["name"].lower() for word in _SERVING)] or found[1:][-1:]
         return min((float(vertex["metrics"]["read-records"]) for vertex in last), default=0.0)
 
     def gauges(self) -> dict[str, float]:

@@ -1,8 +1,10 @@
 """A busy hour of a shop that never was: raw records of all types by Zipf, and a model and lists that fit them."""
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,7 +13,7 @@ import numpy.typing as npt
 
 from contracts.items import Item
 
-__all__ = ["Sent", "StreamShop", "write_files"]
+__all__ = ["Sent", "StreamShop", "live_events", "write_files"]
 
 Records = list[tuple[int, bytes]]
 """The number of a person and the record."""
@@ -205,6 +207,34 @@ def write_files(shop: StreamShop, folder: Path, shards: int, end_ms: int, *, run
         for file in files:
             file.close()
     return total
+
+
+def live_events(shop: StreamShop, run: str) -> Iterator[Callable[[datetime], bytes]]:
+    """Events without end, for the collector; each is a function of the instant at which it occurs.
+
+    >>> from datetime import UTC
+    >>> from contracts.events import parse
+    >>> make = next(live_events(StreamShop(people=10, items=10), "r"))
+    >>> parse(make(datetime(2026, 1, 1, tzinfo=UTC)), require_received=False).event_id
+    'r-00000000000000000000'
+    """
+    rng = np.random.default_rng((shop.seed, zlib.crc32(run.encode())))
+    people, items = _zipf(shop.people, shop.person_exponent), _zipf(shop.items, shop.item_exponent)
+    names, number = list(_TYPES), 0
+    while True:
+        person = np.searchsorted(people, rng.random(1000)).tolist()
+        item = np.searchsorted(items, rng.random(1000)).tolist()
+        kind = rng.choice(len(names), 1000, p=list(_TYPES.values())).tolist()
+        for who, what, which in zip(person, item, kind, strict=True):
+            head = f'{{"event_id":"{run}-{number:020}",'
+            yield partial(_stamped, head, names[which], _person(shop, who), who, what, shop.item(what))
+            number += 1
+
+
+def _stamped(head: str, name: str, person: str, who: int, what: int, item: str, now: datetime) -> bytes:
+    who_is = _login(who) if name == "identify" else person
+    rest = f'"item_id":"{item}",{_details(name, who, what)}"occurred_at":"{now.isoformat()}"}}'
+    return f'{head}"event_type":"{name}",{who_is},{rest}'.encode()
 
 
 def _person(shop: StreamShop, number: int) -> str:

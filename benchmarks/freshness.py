@@ -1,0 +1,144 @@
+"""``make bench-freshness``: from an accepted event to the changed list over HTTP, through Kinesis, in an open loop.
+
+A process of its own (``benchmarks/freshness_load.py``) posts to the collector at 100, 500 and 1,000 events a second and
+polls the lists of its probes over HTTP until ``based_on`` covers their event; what never comes is counted, as the
+time-out of 10 s. The time begins with the collector's stamp ``received_at``, before the event is on the stream. The
+stream is read every 250 ms, what AWS allows beside Firehose (whose stand-in runs too) and the emulator enforces.
+
+Two further runs change one thing: reads every 50 ms stand in for enhanced fan-out, to whom Kinesis pushes records; and
+Flink's default bundles (1 s, 100,000 rows) show what a service costs that does not let a job set them. The model is
+synthetic, so the share of the new taste tells that the list follows, not how good a model is: ``make demo-check`` does.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from benchmarks.freshness_load import Load
+from benchmarks.freshness_stages import arrivals, stages, summary
+from benchmarks.report import finish, machine, result_line
+from benchmarks.stream_shop import StreamShop
+from benchmarks.stream_world import fill_lists, publish, start_stack
+from contracts.errors import LiveshelfError, LocalStackError
+from deploy.stream_settings import stream_settings
+from local.stack import Stack
+
+__all__ = ["main"]
+
+RATES: Final = (100, 500, 1000)
+_DEFAULT_BUNDLE: Final = {
+    "python.fn-execution.bundle.time": "1000",
+    "python.fn-execution.bundle.size": "100000",
+    "execution.buffer-timeout.interval": "100 ms",
+}
+_WARM_S: Final = 10.0
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.freshness", description=__doc__)
+    parser.add_argument("--rates", default=",".join(map(str, RATES)), help="events a second, each measured")
+    parser.add_argument("--seconds", type=float, default=60.0, help="of each rate (default: 60)")
+    parser.add_argument("--probes-per-s", type=float, default=10.0)
+    parser.add_argument("--only", choices=("250ms", "50ms", "default-bundle"), help="one of the three settings")
+    parser.add_argument("--flink", action="append", default=[], metavar="KEY=VALUE", help="another Flink option")
+    parser.add_argument("--quick", action="store_true", help="100 a second for 15 s as deployed, nothing else")
+    given = parser.parse_args(argv)
+    if given.quick:
+        given.rates, given.seconds, given.only = "100", 15.0, "250ms"
+    given.rates = [int(rate) for rate in given.rates.split(",")]
+    given.flink = dict(option.split("=", 1) for option in given.flink)
+    return given
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, print a table, append to the history, print RESULT."""
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    given, before = _arguments(argv), machine()
+    try:
+        figures = _figures(given)
+    except LiveshelfError as exc:
+        print(f"bench-freshness: {exc}", file=sys.stderr)
+        return 1
+    settings = stream_settings().groups()
+    if given.quick or given.only or given.flink:
+        print(result_line(figures, machine=before, settings=settings), flush=True)
+    else:
+        finish("bench-freshness", figures, machine=before, settings=settings)
+    return 0
+
+
+def _figures(given: argparse.Namespace) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if given.only in (None, "250ms"):
+        measured = _with_stack(given, given.rates, 250, given.flink)
+        found["rates"] = {rate: figures for rate, (figures, _) in measured.items()}
+        shown = "500" if "500" in measured else next(iter(measured))
+        found["stages_ms"] = measured[shown][1]
+    if given.only in (None, "50ms"):
+        measured = _with_stack(given, given.rates, 50, given.flink, ("--reads-per-second", "25"))
+        found["rates_50ms_reads"] = {rate: figures for rate, (figures, _) in measured.items()}
+        shown = "500" if "500" in measured else next(iter(measured))
+        found["stages_ms_50ms_reads"] = measured[shown][1]
+    if given.only in (None, "default-bundle"):
+        measured = _with_stack(given, [500], 250, _DEFAULT_BUNDLE)
+        found["default_bundle"] = measured["500"][0]
+        found["stages_ms_default_bundle"] = measured["500"][1]
+    return found
+
+
+def _with_stack(
+    given: argparse.Namespace,
+    rates: Sequence[int],
+    interval_ms: int,
+    options: dict[str, str],
+    emulator: tuple[str, ...] = (),
+) -> dict[str, tuple[dict[str, Any], dict[str, float]]]:
+    """Start everything, warm it up, and measure each rate: the figures of the result line, and medians by stage."""
+    shop = StreamShop(people=50_000)
+    print(f"reads every {interval_ms} ms, Flink options beside the settings file: {options or 'none'}")
+    with tempfile.TemporaryDirectory(prefix="bench-freshness-") as folder, Stack(print, Path(folder)) as stack:
+        start_stack(stack, redis_mib=1024, options=options, emulator=emulator)
+        streaming = replace(stack.settings.streaming, getrecords_interval_ms=interval_ms)
+        stack.configure(replace(stack.settings, streaming=streaming))
+        stack.stage("model", lambda: publish(stack, shop))
+        stack.stage("lists", lambda: fill_lists(stack, shop))
+        stack.stage("job", stack.submit)
+        stack.start_delivery()
+        url = stack.stage("serving", lambda: stack.start_serving(None))
+        stack.stage("warm-up", lambda: _load(given, url, shop, 100, _WARM_S, seed=0))
+        return {str(rate): _measure(given, stack, url, shop, rate) for rate in rates}
+
+
+def _measure(
+    given: argparse.Namespace, stack: Stack, url: str, shop: StreamShop, rate: int
+) -> tuple[dict[str, Any], dict[str, float]]:
+    load = _load(given, url, shop, rate, given.seconds, seed=rate)
+    stack.supervisor.check()
+    on_stream = arrivals(stack.settings, load.began_ms, f"p{rate}-")
+    figures, by_stage = summary(load), stages(load.probes, on_stream)
+    print(f"  {rate:5} events/s: {figures}")
+    print(f"                  p50 by stage: {by_stage}; sent {load.sent}, the last one {load.behind_s:.3f} s behind")
+    return figures, by_stage
+
+
+def _load(given: argparse.Namespace, url: str, shop: StreamShop, rate: int, seconds: float, *, seed: int) -> Load:
+    words = {"url": url, "rate": rate, "seconds": seconds, "probes-per-s": given.probes_per_s, "seed": seed}
+    command = [sys.executable, "-m", "benchmarks.freshness_load", "--shop", msgspec.json.encode(shop).decode()]
+    for name, value in words.items():
+        command += [f"--{name}", str(value)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 240, check=False)
+    if done.returncode != 0:
+        message = f"the load at {rate} events/s ended with code {done.returncode}: {done.stderr[-2000:]}"
+        raise LocalStackError(message)
+    return msgspec.json.decode(done.stdout, type=Load)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
