@@ -35,6 +35,7 @@ Floats = npt.NDArray[np.float32]
 Ragged = tuple[npt.NDArray[np.int64], Ints, Floats]
 
 _UNTOUCHED: Final = np.finfo(np.float32).min
+_SMALLEST: Final = np.finfo(np.float32).tiny
 _LOW: Final = np.uint64(0xFFFFFFFF)
 _SHIFT: Final = np.uint64(32)
 
@@ -290,22 +291,20 @@ def _explain(
             continue
         term[:count] = 0
         for at in range(indptr[items[h]], indptr[items[h] + 1]):
-            place = live[indices[at]]
-            term[np.uint32(place) if place >= 0 else np.uint32(count)] += w * data[at]
+            met = live[indices[at]]
+            term[np.uint32(met) if met >= 0 else np.uint32(count)] += w * data[at]
         _rank_terms(term[:count], np.int32(h), total, values, sources)
     if largest > 0:
         term[:count] = 0
         for b in range(len(b_items)):
-            place = live[b_items[b]] if b_items[b] >= 0 else _UNTOUCHED
-            term[np.uint32(place) if place >= 0 else np.uint32(count)] += blend * b_scores[b] / largest
+            met = live[b_items[b]] if b_items[b] >= 0 else _UNTOUCHED
+            term[np.uint32(met) if met >= 0 else np.uint32(count)] += blend * b_scores[b] / largest
         _rank_terms(term[:count], np.int32(BATCH_REASON), total, values, sources)
     for place in range(count):
         live[kept[place]] = _UNTOUCHED
         for n in range(3):
             out_why[place, n] = sources[n, place]
-            out_shares[place, n] = (
-                values[n, place] / max(total[place], values[0, place]) if sources[n, place] != NO_REASON else 0
-            )
+            out_shares[place, n] = values[n, place] / max(total[place], _SMALLEST)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -323,7 +322,7 @@ def _merged(items: Any, weights: Any, h: int) -> float:
 
 
 @numba.njit(cache=True, nogil=True)
-def _rank_terms(term: Any, source: int, total: Any, values: Any, sources: Any) -> None:
+def _rank_terms(term: Any, source: Any, total: Any, values: Any, sources: Any) -> None:
     """Put each place's term among its three largest, if it is positive; without branches, many places at a time."""
     for place in range(len(term)):
         value = term[place]
