@@ -1,7 +1,9 @@
 """One file says how the stream is set, and every part takes it from there."""
 
+import json
+
 from contracts.settings import Settings, StreamingSettings, to_properties
-from deploy.stream_settings import BUNDLE_MS, stream_settings
+from deploy.stream_settings import BUNDLE_MS, PATH, stream_settings
 from local.flink import BASE_OPTIONS
 
 
@@ -25,3 +27,11 @@ def test_what_the_figures_are_promised_for_is_set() -> None:
     assert flink["execution.checkpointing.interval"] == "10 s"
     assert int(flink["python.fn-execution.bundle.time"]) <= BUNDLE_MS
     assert valkey["cluster-enabled"] == "yes"
+
+
+def test_no_setting_stands_in_the_file_twice() -> None:
+    def once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        assert len(dict(pairs)) == len(pairs)
+        return dict(pairs)
+
+    assert json.loads(PATH.read_text(), object_pairs_hook=once)

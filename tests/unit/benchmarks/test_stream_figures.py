@@ -1,0 +1,59 @@
+"""Rates come from the steady part of a run, processor time from the steps that spent it, growth from later means."""
+
+from collections import defaultdict
+
+import pytest
+
+from benchmarks.freshness_load import Load, Probe
+from benchmarks.freshness_stages import stages, summary
+from benchmarks.stream_meter import java_names, share, step_of_thread
+from benchmarks.stream_redis import written
+from benchmarks.stream_run import Tick, steady
+from benchmarks.stream_state import Sample, growth
+from contracts.errors import LocalStackError
+
+
+def test_the_start_and_the_end_of_a_run_are_not_measured() -> None:
+    slow_start = [Tick(float(s), rows) for s, rows in enumerate([0, 1, 2, 100, 200, 300, 400, 500, 501])]
+    first, last = steady(slow_start, 501)
+    assert (last.rows - first.rows) / (last.at - first.at) == 100
+
+
+def test_a_run_without_a_steady_part_is_refused() -> None:
+    with pytest.raises(LocalStackError, match="send more events"):
+        steady([Tick(0.0, 0.0), Tick(1.0, 100.0)], 100)
+
+
+def test_subtasks_of_a_task_are_one_step() -> None:
+    dump = "\n".join(
+        f'"recommend (\U0001d465) ({n}/2)#0" #9{n} prio=5 os_prio=0 cpu=1.0ms elapsed=2s tid=0x0 nid=0x{n} runnable'
+        for n in (1, 2)
+    )
+    assert {step_of_thread(name) for name in java_names(dump).values()} == {"recommend (\U0001d465)"}
+
+
+def test_shares_add_up_to_one() -> None:
+    before, after = defaultdict(float, a=1.0), defaultdict(float, a=3.0, b=5.0, c=0.003)
+    assert sum(share(before, after).values()) == pytest.approx(1.0, abs=1e-3)
+
+
+def test_writes_inside_a_guard_count_once() -> None:
+    assert written({}, {"evalsha": 10, "set": 10, "get": 10, "hset": 2, "expire": 5}) == 12
+
+
+def test_a_list_that_never_came_counts_as_the_time_out_and_is_told() -> None:
+    came = [Probe(f"p{n}", 0.0, 1.0, 100.0, 200.0 + n) for n in range(98)]
+    load = Load(0, 100, 0.0, [*came, Probe("x", 0.0, 1.0), Probe("y", 0.0, 1.0)], 0.8, 0.1, 10)
+    assert (summary(load)["timed_out"], summary(load)["p99_ms"], summary(load)["n"]) == (2, 10_000.0, 100)
+
+
+def test_stages_of_a_probe_add_up_to_its_whole_time() -> None:
+    probe = Probe("p", 1000.0, 1006.0, 1200.0, 1250.0)
+    assert sum(stages([probe], {"p": 1003.0}).values()) == probe.seen_ms - probe.received_ms
+
+
+def test_what_fills_during_the_first_time_to_live_is_no_growth_but_what_goes_on_is() -> None:
+    flat = [Sample(float(s), min(s, 20), min(s, 20), 100.0, s) for s in range(100)]
+    assert growth(flat, 20) == {"rocksdb_mib": 0.0, "redis_mib": 0.0, "rss_mib": 0.0}
+    leak = [Sample(float(s), 10.0, 10.0 + s, 100.0, s) for s in range(100)]
+    assert growth(leak, 20)["redis_mib"] > 1.0
