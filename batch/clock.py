@@ -10,9 +10,12 @@ __all__ = ["Clock"]
 
 @dataclass(slots=True)
 class Clock:
-    """``seconds`` by stage, in the order in which they ended."""
+    """``seconds`` by stage, in the order in which they ended; ``who`` begins each line, ``quiet`` says
+    none."""
 
     seconds: dict[str, float] = field(default_factory=dict)
+    who: str = "train"
+    quiet: bool = False
     _began: float = field(default_factory=time.monotonic)
 
     @contextmanager
@@ -22,7 +25,9 @@ class Clock:
         yield notes
         spent = time.monotonic() - began
         self.seconds[name] = round(self.seconds.get(name, 0.0) + spent, 2)
-        print(f"train: {name:<10} {spent:6.1f} s  {', '.join(notes)}", flush=True)
+        if self.quiet:
+            return
+        print(f"{self.who}: {name:<10} {spent:6.1f} s  {', '.join(notes)}", flush=True)
 
     def total(self) -> dict[str, float]:
         """Seconds by stage, and of all since the clock was made."""

@@ -33,6 +33,7 @@ __all__ = [
     "Scan",
     "few",
     "hold",
+    "lines_in",
     "make_few",
     "make_partitions",
     "read_contents",
@@ -62,12 +63,12 @@ _TASK_BYTES: Final = 4 << 20
 Batches = Iterator[pa.RecordBatch]
 
 
-def start_spark(settings: Settings, master: str, memory: str) -> SparkSession:
+def start_spark(settings: Settings, master: str, memory: str, name: str = "liveshelf-train") -> SparkSession:
     """The session: under ``spark-submit`` the submitted configuration holds, else Spark runs inside this process tree.
 
     ``s3://`` URIs work in both: EMR has its own file system for them, elsewhere they are mapped to s3a.
     """
-    builder = SparkSession.builder.appName("liveshelf-train")
+    builder = SparkSession.builder.appName(name)
     if "PYSPARK_GATEWAY_PORT" not in os.environ:
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
         own = {
@@ -142,7 +143,7 @@ def make_few(run: Runner, settings: Settings, shop: str, plan: Plan, recipe: Mom
 def _events(store: Objects, each: Input, shop: str, late_days: int) -> Iterator[pa.Table]:
     """The events and tallies of an object, some at a time."""
     if (arrival := arrival_day(each.path)) is not None:
-        for lines in _lines(store.get(each.path)):
+        for lines in lines_in(store.get(each.path)):
             yield sift(lines, day_number(arrival), shop, late_days) if lines else _torn(day_number(arrival))
 
 
@@ -246,7 +247,7 @@ def _read_object(store: Objects, place: int, each: Input, shop: str, late_days: 
     yield from pa.Table.from_pylist(rows, _ROUTED).to_batches()
 
 
-def _lines(data: bytes) -> Iterator[list[bytes]]:
+def lines_in(data: bytes) -> Iterator[list[bytes]]:
     """Some lines at a time; an empty list at the end of an object that is torn."""
     file: Any = gzip.GzipFile(fileobj=io.BytesIO(data)) if data[:2] == b"\x1f\x8b" else io.BytesIO(data)
     rest = b""

@@ -27,11 +27,12 @@ class Progress:
         total: int,
         unit: str = "blocks",
         *,
+        who: str = "train",
         out: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
         every_s: float = 10.0,
     ) -> None:
-        self._stage, self._total, self._unit = stage, total, unit
+        self._stage, self._total, self._unit = f"{who}: {stage}", total, unit
         self._out = out if out is not None else sys.stdout
         self._clock = clock
         self._terminal = self._out.isatty()
@@ -56,7 +57,7 @@ class Progress:
         >>> Progress("solve", 32).line(12, 8.4), Progress("lists", 40).line(0, 5)
         ('train: solve 37 % (12 of 32 blocks), 14 s left', 'train: lists 0 % (0 of 40 blocks)')
         """
-        said = f"train: {self._stage} {100 * done // self._total} % ({done:,} of {self._total:,} {self._unit})"
+        said = f"{self._stage} {100 * done // self._total} % ({done:,} of {self._total:,} {self._unit})"
         return said + (f", {_span(seconds * (self._total - done) / done)} left" if done else "")
 
     def end(self) -> None:
@@ -88,7 +89,7 @@ def spark_progress(context: Any, stage: str, total: int, unit: str = "blocks", *
     Args:
         context: the ``SparkContext``; its job group is set for the block and cleared after it.
         total: tasks to come.
-        options: ``out``, ``clock``, ``every_s`` of :class:`Progress`.
+        options: ``who``, ``out``, ``clock``, ``every_s`` of :class:`Progress`.
 
     Trap: Spark forgets finished stages beyond ``spark.ui.retainedStages``; a single job is always counted in full.
     """

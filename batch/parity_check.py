@@ -1,0 +1,214 @@
+"""The parity check as a function: recompute every live feature from the lake and compare it with what is served."""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, date, datetime
+from typing import Any, Final
+
+import msgspec
+from pyspark.sql import DataFrame, SparkSession
+
+from batch import parity_expected as lake
+from batch import parity_stored as stored
+from batch.activate import read_manifest
+from batch.clock import Clock
+from batch.parity_found import Names, Reading, chunk_of, scan
+from batch.parity_report import Report
+from batch.publish import versions
+from batch.records import lake_objects, lake_records
+from contracts.errors import SnapshotError
+from contracts.items import Item, decode_catalogue
+from contracts.keys import rebuilt_key
+from contracts.lake import catalogue_path
+from contracts.settings import Settings
+from stores.cluster import Cluster
+from stores.objects import NotFound, Objects
+
+__all__ = ["check"]
+
+_DAY_MS: Final = 24 * 3600 * 1000
+_BUCKET_MS: Final = 300_000
+_KEEP: Final = 40
+_LEAST: Final = 20
+_CHUNK: Final = 20_000
+_READ_MS: Final = 10 * 60 * 1000
+"""How long reading Redis may take while the stream prunes behind it."""
+
+
+def check(
+    spark: SparkSession,
+    settings: Settings,
+    at_ms: int,
+    *,
+    shop: str | None = None,
+    since_ms: int | None = None,
+    now_ms: int | None = None,
+    days: int = 30,
+    drained: bool = False,
+    quiet: bool = True,
+) -> Report:
+    """Compare Redis and the Parquet features with the lake at one instant, for which both sides are computed.
+
+    The stream must have caught up with everything received until then, and the delivery must have brought it to the
+    lake: ``accounts`` of the report say so (``lost`` is 0).
+
+    Args:
+        at_ms: the instant, epoch ms; its 5-minute bucket counts whole.
+        shop: default is the first one of the settings.
+        since_ms: events received before did not pass through the stream. Default: what its log of served events, and
+            the note of a rebuild in Redis, say; 0 compares with all of the lake.
+        now_ms: the clock, where the stream runs on after the instant: what it may have pruned or evicted since is left
+            out on both sides. ``None``: nothing was written after ``at_ms``.
+        days: how far back recent actions are compared.
+        drained: the stream was stopped and wrote its last windows to S3.
+
+    Raises:
+        StoreError: a store did not answer.
+    """
+    clock, report = Clock(who="parity", quiet=quiet), Report(at_ms)
+    shop = shop or settings.shops[0]
+    objects = Objects.from_settings(settings)
+    cluster = Cluster.from_settings(settings, timeout_ms=5000)
+    try:
+        with clock.stage("events") as notes:
+            served = stored.read_served(spark, settings, shop, _day(at_ms - days * _DAY_MS))
+            streamed_ms = since_ms if since_ms is not None else stored.first_served_ms(served)
+            taken = _taken(streamed_ms, None if since_ms is not None else _rebuilt_ms(cluster, shop))
+            frame = _frame(objects, shop, at_ms, now_ms, days)
+            events, records = _events(spark, settings, shop, frame, taken)
+            notes.append(f"{events.count():,} events of the lake")
+        with clock.stage("redis") as notes:
+            names = scan(cluster, shop)
+            notes.append(f"{len(names.subjects):,} people and {len(names.items):,} items")
+            _compare_live(spark, _reading(cluster, shop, frame, _catalogue(spark, objects, shop)), frame, names, report)
+        with clock.stage("parquet") as notes:
+            passed = _taken(streamed_ms, None)
+            stored.compare_windows(
+                spark, settings, shop, report, taken=passed, since_ms=at_ms - 2 * _DAY_MS, drained=drained
+            )
+            stored.count_accounts(spark, served, report, streamed_ms or 0, at_ms)
+            notes.append(f"{report.accounts.get('counted') or 0:,} events counted")
+        events.unpersist()
+        records.unpersist()
+    finally:
+        cluster.close()
+    report.seconds = clock.total()
+    return report
+
+
+def _taken(streamed_ms: int | None, rebuilt_ms: int | None) -> str:
+    """SQL: whether the live side can know a record.
+
+    >>> _taken(5, None), _taken(5, 7), _taken(None, None)
+    ('(received_ms >= 5)', '(received_ms >= 5 OR occurred_ms >= 7)', '(false)')
+    """
+    known = [
+        f"{column} >= {begin}"
+        for column, begin in (("received_ms", streamed_ms), ("occurred_ms", rebuilt_ms))
+        if begin is not None
+    ]
+    return f"({' OR '.join(known) or 'false'})"
+
+
+def _rebuilt_ms(cluster: Cluster, shop: str) -> int | None:
+    note = cluster.get_many([rebuilt_key(shop)])[0]
+    return msgspec.json.decode(note, type=dict[str, int])["since_ms"] if note else None
+
+
+def _frame(objects: Objects, shop: str, at_ms: int, now_ms: int | None, days: int) -> lake.Frame:
+    floor_ms = 0
+    if now_ms is not None and now_ms > at_ms:
+        floor_ms = (now_ms + _READ_MS - _DAY_MS) // _BUCKET_MS * _BUCKET_MS
+    return lake.Frame(at_ms, floor_ms, at_ms - days * _DAY_MS, _keep(objects, shop))
+
+
+def _keep(objects: Objects, shop: str) -> int:
+    """How many recent actions everybody's value holds, whichever of the shop's models wrote it last."""
+    kept = [_KEEP]
+    for version in versions(objects, shop):
+        try:
+            kept.append(max(_LEAST, 2 * read_manifest(objects, shop, version).model.history))
+        except SnapshotError:  # not complete: nobody ever served it
+            continue
+    return min(kept)
+
+
+def _events(
+    spark: SparkSession, settings: Settings, shop: str, frame: lake.Frame, taken: str
+) -> tuple[DataFrame, DataFrame]:
+    """The tables of the lake's events, and the records they come from; both are kept until unpersisted."""
+    spark.conf.set("spark.sql.session.timeZone", "UTC")
+    spark.conf.set("spark.sql.shuffle.partitions", str(2 * spark.sparkContext.defaultParallelism))
+    first, last = _day(frame.actions_ms), _day(frame.until_ms + _DAY_MS)
+    records = lake_records(spark, settings, shop, lake_objects(settings, first, last)).persist()
+    return lake.events_table(spark, records, taken), records
+
+
+def _day(ms: int) -> date:
+    return datetime.fromtimestamp(max(ms, 0) / 1000, UTC).date()
+
+
+def _catalogue(spark: SparkSession, objects: Objects, shop: str) -> dict[str, Item]:
+    """The catalogue, also as a table of the other side."""
+    try:
+        items = decode_catalogue(objects.get(catalogue_path(shop)))
+    except NotFound:
+        items = {}
+    lake.catalogue_table(spark, [(item.item_id, item.category, item.price) for item in items.values()])
+    return items
+
+
+def _reading(cluster: Cluster, shop: str, frame: lake.Frame, catalogue: Mapping[str, Item]) -> Reading:
+    return Reading(cluster, shop, frame.at_ms, frame.floor_ms, frame.until_ms, frame.actions_ms, frame.keep, catalogue)
+
+
+def _compare_live(spark: SparkSession, reading: Reading, frame: lake.Frame, names: Names, report: Report) -> None:
+    people = lake.people(spark, frame).persist()
+    for wanted, subjects in _chunks(people, names.subjects):
+        _compare_people(reading, wanted, subjects, frame.keep, report)
+    people.unpersist()
+    items = lake.items(spark, frame).persist()
+    for wanted, ids in _chunks(items, names.items):
+        found = dict(reading.items(sorted(ids | set(wanted))))
+        for item, row in found.items():
+            report.add_row("item.", item, wanted.get(item, lake.NO_ITEM), row)
+    items.unpersist()
+    weights = {(row.category, row.item_id): row.weight for row in lake.trending(spark, frame).collect()}
+    trending = reading.trending(names.trending)
+    for category, item in {**weights, **trending}:
+        name = "shop.trending_by_category" if category else "shop.trending"
+        key = (category, item)
+        report.add(name, f"{category}/{item}", weights.get(key, 0.0), trending.get(key, 0.0))
+    owners = {row.visitor: row.owner for row in lake.owners(spark).collect()}
+    known = reading.owners(sorted({*owners, *names.visitors}))
+    for visitor in {**owners, **known}:
+        report.add("user.alias", visitor, owners.get(visitor), known.get(visitor))
+
+
+def _chunks(rows: DataFrame, names: Iterable[str]) -> Iterable[tuple[dict[str, dict[str, Any]], set[str]]]:
+    """Expected rows by entity with the names that Redis has, some thousands at a time."""
+    names = list(names)
+    count = 1 + max(rows.count(), len(names)) // _CHUNK
+    for chunk in range(count):
+        part = rows.where(f"crc32(entity) % {count} = {chunk}") if count > 1 else rows
+        wanted = {row.entity: row.asDict() for row in part.collect()}
+        for row in wanted.values():
+            del row["entity"]
+        yield wanted, {name for name in names if chunk_of(name, count) == chunk}
+
+
+def _compare_people(
+    reading: Reading, wanted: Mapping[str, dict[str, Any]], subjects: set[str], keep: int, report: Report
+) -> None:
+    for person, found, newer in reading.people(sorted(subjects | set(wanted))):
+        expected = dict(wanted.get(person, lake.NO_PERSON))
+        left = keep - newer  # what the person did since has pushed as many older actions out
+        expected["recent_actions"] = (
+            [tuple(action) for action in expected["recent_actions"]][-left:] if left > 0 else []
+        )
+        if newer and left < _LEAST:
+            for name in ("category_affinity", "price_affinity"):
+                expected.pop(name), found.pop(name)
+        for row in (expected, found):
+            if "category_affinity" in row:
+                row["category_affinity"] = sorted(row["category_affinity"].items())
+        report.add_row("user.", person, expected, found)
