@@ -62,6 +62,14 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--theta", type=float, default=0.0, help="weight of the ranker; above 0 it orders every list")
     parser.add_argument("--sink", choices=("s3", "files"), default="s3", help="the emulated S3, or local files")
     parser.add_argument("--flink", action="append", default=[], metavar="KEY=VALUE", help="another Flink option")
+    parser.add_argument(
+        "--try",
+        dest="tried",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE,…",
+        help="one more run with these options of the job, to see what a setting does",
+    )
     parser.add_argument("--features", action="store_true", help="also what each feature's running value costs")
     parser.add_argument("--no-references", action="store_true")
     parser.add_argument("--quick", action="store_true", help=f"{_QUICK:,} events, one repeat: does it work")
@@ -86,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     settings = stream_settings().groups()
-    if given.quick or given.flink or given.theta or given.no_references:
+    if given.quick or given.flink or given.theta or given.no_references or given.tried:
         print(f"not for the history: {vars(given)}")
         print(result_line(figures, machine=before, settings=settings, repeats=given.repeats), flush=True)
     else:
@@ -112,7 +120,10 @@ class _Bench:
                 stack.stage("model", lambda: publish(stack, self._shop, theta=self._given.theta))
                 sent = self._write(degree)
                 runs = [self._whole(stack, degree, sent) for _ in range(self._given.repeats)]
-                whole[str(degree)] = _summary(runs)
+                whole[str(degree)] = _summary(runs) if runs else {}
+                for tried in self._given.tried:
+                    print(f"  with {tried}:")
+                    self._whole(stack, degree, sent, [f"--option={option}" for option in tried.split(",")])
                 if not self._given.no_references:
                     reference = measure(stack, "json", self._files(degree), sent.lines)
                     parse[str(degree)] = reference.events_per_s
@@ -131,15 +142,15 @@ class _Bench:
         print(f"  records: {sent} in {time.monotonic() - began:.1f} s")
         return sent
 
-    def _whole(self, stack: Stack, degree: int, sent: Sent) -> Whole:
+    def _whole(self, stack: Stack, degree: int, sent: Sent, options: Sequence[str] = ()) -> Whole:
         clear(stack)
         fill_lists(stack, self._shop)
         nodes = stack.settings.redis_nodes
         before = command_calls(nodes)
         sink = self._scratch / "sink"
         shutil.rmtree(sink, ignore_errors=True)
-        words = {"sink": sink} if self._given.sink == "files" else {}
-        run = measure(stack, "whole", self._files(degree), sent.lines, **words)
+        words = ["--sink", str(sink)] if self._given.sink == "files" else []
+        run = measure(stack, "whole", self._files(degree), sent.lines, [*options, *words])
         done = Whole(
             run,
             outcomes(stack, sink if words else None),

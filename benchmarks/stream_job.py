@@ -106,12 +106,15 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True, help="the records' files")
     parser.add_argument("--every-s", type=float, default=0.0)
     parser.add_argument("--samples", type=Path, help="where Python workers write where their time goes")
+    parser.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="of this job alone")
     parser.add_argument("--sink", type=Path, help="a local folder instead of S3")
     given = parser.parse_args()
     settings = load()
     if given.samples:
         vars(streaming.job)["serve_function"] = partial(sampled_serve, folder=str(given.samples))
     tables = environment(settings)
+    for option in given.option:
+        tables.get_config().set(*option.split("=", 1))
     source = partial(create_files, folder=given.folder, every_s=given.every_s)
     if given.part == "whole":
         sinks = partial(_local_sinks, folder=given.sink) if given.sink else create_sinks

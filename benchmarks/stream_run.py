@@ -2,7 +2,7 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -96,8 +96,10 @@ class Progress:
         return {name: sum(values) / len(values) for name, values in sums.items()}
 
 
-def measure(stack: Stack, part: str, folder: Path, events: int, **words: Any) -> Run:
+def measure(stack: Stack, part: str, folder: Path, events: int, words: Sequence[str] = ()) -> Run:
     """Run ``part`` (see :mod:`benchmarks.stream_job`) over the files in ``folder`` until it has read all of them.
+
+    ``words`` are further ones of that program's command line.
 
     Raises:
         LocalStackError: the job failed, restarted, or did not end in time.
@@ -106,9 +108,7 @@ def measure(stack: Stack, part: str, folder: Path, events: int, **words: Any) ->
     samples.mkdir(exist_ok=True)
     for old in samples.iterdir():
         old.unlink()
-    arguments = ["--part", part, "--folder", str(folder), "--samples", str(samples)]
-    for name, value in words.items():
-        arguments += [f"--{name}", str(value)]
+    arguments = ["--part", part, "--folder", str(folder), "--samples", str(samples), *words]
     began = time.monotonic()
     job = stack.submit(checkout() / "benchmarks" / "stream_job.py", arguments)
     meter, rest = Meter(stack.supervisor, samples), stack.flink.rest
