@@ -6,6 +6,7 @@ own settings (``deploy/stream-settings.json``). Rates are taken while the job is
 """
 
 import argparse
+import re
 import shutil
 import sys
 import tempfile
@@ -29,6 +30,7 @@ from local.stack import Stack
 
 __all__ = ["main", "spread"]
 
+_FEATURE: Final = re.compile(r"\b(item|user)_\w+")
 _QUICK: Final = 300_000
 _USER_KEYS: Final = user_key("default", "*")
 
@@ -177,8 +179,20 @@ class _Bench:
 
 
 def feature_us(spent: dict[str, float]) -> dict[str, float]:
-    """From µs an event by step to µs a feature: its running value alone, less one that adds up nothing."""
-    return spent
+    """From µs an event by step to µs a feature: its running value alone, less one that adds up nothing.
+
+    ``none`` is what any running value of that entity costs (the way to its key, reading and writing its state), ``all``
+    what the job pays: one state for all of them.
+
+    >>> feature_us({"Over[1] -> item_none[2]": 3.0, "Over[3] -> item_views[4]": 3.5, "item_all": 5.0, "other": 9.0})
+    {'item_none': 3.0, 'item_views': 0.5, 'item_all': 5.0}
+    """
+    found = {name[0]: us for step, us in spent.items() if (name := _FEATURE.search(step))}
+    none = {name.partition("_")[0]: us for name, us in found.items() if name.endswith("_none")}
+    return {
+        name: us if name.endswith(("_none", "_all")) else round(max(0.0, us - none[name.partition("_")[0]]), 3)
+        for name, us in found.items()
+    }
 
 
 def _tell(degree: int, done: Whole, sent: Sent) -> None:
