@@ -22,12 +22,15 @@ from stores.retry import delays
 from stores.scripts import Command, compare_and_set, grow_buckets
 from streaming.batch_lists import BatchLists
 from streaming.batching import Change, Columns, EventRow, Person, Served, Who, changes_of, columns_of
+from streaming.fallback import TrendingFallback
 from streaming.item_trends import ItemTrends
 from streaming.live_blocks import histories_of_values, live_blocks
 from streaming.measures import Measures
 from streaming.models import Models
 from streaming.revising import HORIZON_MS, actions_of, revise
+from streaming.shelf_filling import cold_arrays
 from streaming.shelf_scoring import live_arrays
+from streaming.trending import Trending
 
 __all__ = ["Outcomes", "ShelfWriter"]
 
@@ -71,6 +74,7 @@ class ShelfWriter:
         self._now_ns = now_ns
         self._category = category
         self._trends = ItemTrends(cluster)
+        self._fallback = TrendingFallback(Trending(cluster), category or (lambda *_: ""))
         self._batch_lists = BatchLists(lambda: measures.count("unreadable"))
 
     def warm_up(self) -> None:
@@ -214,21 +218,28 @@ class ShelfWriter:
         return 2 * (snapshot.manifest.model.history if snapshot else _HISTORY_WITHOUT_MODEL)
 
     def _score(self, values: dict[Who, Value], snapshots: dict[str, Snapshot | None], now_ms: int) -> None:
-        """Give the values fresh live lists; those of a shop without a model keep theirs (serving falls back)."""
+        """Give the values fresh live lists. Where nothing can be shown at all they keep theirs (serving falls back)."""
         before = self._now_ns()
         for shop, snapshot in snapshots.items():
             members = [(who, value) for who, value in values.items() if who[0] == shop and value.packed.letters]
-            if snapshot is None or not members:
+            if not members:
                 continue
-            self._measures.set("model_trained_at_s", snapshot.manifest.trained_at.timestamp())
             packed = [value.packed for _, value in members]
-            histories = histories_of_values(packed, snapshot.manifest.model.history)
-            listed = self._batch_lists.listed([batch_key(shop, snapshot.version, who[1]) for who, _ in members])
-            trends = partial(self._trends.sums, shop, now_ms=now_ms)
-            ranked = live_arrays(snapshot, histories, listed, self._settings.list_size, now_ms, trends)
-            lists = live_blocks(ranked, histories, packed, snapshot.version, now_ms)
+            fallback = partial(self._fallback.lists, shop=shop, now_ms=now_ms)
+            if snapshot is None:
+                histories = histories_of_values(packed, _HISTORY_WITHOUT_MODEL)
+                ranked = cold_arrays(histories, self._settings.list_size, fallback)
+            else:
+                self._measures.set("model_trained_at_s", snapshot.manifest.trained_at.timestamp())
+                histories = histories_of_values(packed, snapshot.manifest.model.history)
+                listed = self._batch_lists.listed([batch_key(shop, snapshot.version, who[1]) for who, _ in members])
+                trends = partial(self._trends.sums, shop, now_ms=now_ms)
+                ranked = live_arrays(snapshot, histories, listed, self._settings.list_size, now_ms, trends, fallback)
+            version = snapshot.version if snapshot else ""
+            lists = live_blocks(ranked, histories, packed, version, now_ms)
             for (_, value), block, items in zip(members, lists.blocks, lists.items, strict=True):
-                value.packed.live, value.items, value.version = block, items, snapshot.version
+                if items:
+                    value.packed.live, value.items, value.version = block, items, version
         self._measures.set("scoring_us_per_list", (self._now_ns() - before) / 1e3 / max(1, len(values)))
 
     def _item_commands(self, change: Change) -> list[Command]:
