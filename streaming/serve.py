@@ -19,6 +19,7 @@ from contracts.settings import Settings
 from stores.cluster import Cluster
 from stores.objects import Objects
 from streaming.batching import COLUMNS, Served
+from streaming.catalogue import Categories
 from streaming.measures import Measures
 from streaming.models import Models
 
@@ -37,29 +38,29 @@ class Serve(ScalarFunction):  # type: ignore[misc]
         self._settings = settings
 
     def open(self, context: FunctionContext) -> None:
-        """Connect, fetch the model and compile the kernel before the first event."""
+        """Connect, fetch model and catalogue, and compile the kernels before the first event."""
         streaming = self._settings.streaming
         _let_numba_find_print()
         _let_numba_keep(Path(streaming.snapshot_cache))
         from streaming.shelf_writer import ShelfWriter
 
-        self._models = Models(
-            Objects.from_settings(self._settings),
-            self._settings.shops,
-            Path(streaming.snapshot_cache),
-            streaming.pointer_poll_s,
-        )
+        objects, shops, poll_s = Objects.from_settings(self._settings), self._settings.shops, streaming.pointer_poll_s
+        self._models = Models(objects, shops, Path(streaming.snapshot_cache), poll_s)
+        self._categories = Categories(objects, shops, poll_s)
         measures = Measures(context.get_metric_group())
         cluster = Cluster.from_settings(self._settings, attempts=6)
-        self._writer = ShelfWriter(cluster, self._models, streaming, measures, time.time_ns)
-        for shop in self._settings.shops:
+        self._writer = ShelfWriter(cluster, self._models, streaming, measures, time.time_ns, self._categories.category)
+        for shop in shops:
             self._models.current(shop)
+            self._categories.of(shop)
         self._models.start()
+        self._categories.start()
         self._writer.warm_up()
 
     def close(self) -> None:
-        """Stop following the model pointer."""
+        """Stop following model pointers and catalogues."""
         self._models.close()
+        self._categories.close()
 
     def is_deterministic(self) -> bool:
         """It writes: it must be called once a row, and never be folded or moved."""
