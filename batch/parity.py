@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from batch.arguments import whole_number
+from batch.arguments import known_shop, whole_number
 from batch.parity_report import Report
 from contracts.errors import LiveshelfError, SettingsError
 from contracts.settings import ENVIRONMENT_VARIABLE, MANAGED_PATH, Settings, load, to_properties
@@ -124,16 +124,23 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(settings: Settings, given: argparse.Namespace) -> Report:
+    shop = known_shop(settings, given.shop)
     from batch.lake import start_spark
     from batch.parity_check import check
 
     spark = start_spark(settings, given.master, given.driver_memory, "liveshelf-parity")
     try:
         now_ms = time.time_ns() // 1_000_000
-        options: dict[str, Any] = {"shop": given.shop, "days": given.days, "drained": given.drained, "quiet": False}
+        options: dict[str, Any] = {
+            "spark": spark,
+            "shop": shop,
+            "days": given.days,
+            "drained": given.drained,
+            "quiet": False,
+        }
         at_ms = settled(now_ms, given.settle) if given.at is None else given.at
         at_ms = now_ms if at_ms == _NOW else at_ms
-        return check(spark, settings, at_ms, now_ms=now_ms, since_ms=given.since, **options)
+        return check(settings, at_ms, now_ms=now_ms, since_ms=given.since, **options)
     finally:
         spark.stop()
 

@@ -1,6 +1,8 @@
 """The parity check as a function: recompute every live feature from the lake and compare it with what is served."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any, Final
 
@@ -11,11 +13,13 @@ from batch import parity_expected as lake
 from batch import parity_stored as stored
 from batch.activate import read_manifest
 from batch.clock import Clock
+from batch.lake import start_spark
 from batch.parity_found import Names, Reading, chunk_of, scan
 from batch.parity_report import Report
 from batch.publish import versions
 from batch.records import lake_objects, lake_records
 from contracts.errors import SnapshotError
+from contracts.events import FUTURE_MS
 from contracts.items import Item, decode_catalogue
 from contracts.keys import rebuilt_key
 from contracts.lake import catalogue_path
@@ -35,10 +39,10 @@ _READ_MS: Final = 10 * 60 * 1000
 
 
 def check(
-    spark: SparkSession,
     settings: Settings,
     at_ms: int,
     *,
+    spark: SparkSession | None = None,
     shop: str | None = None,
     since_ms: int | None = None,
     now_ms: int | None = None,
@@ -53,6 +57,7 @@ def check(
 
     Args:
         at_ms: the instant, epoch ms; its 5-minute bucket counts whole.
+        spark: default is a local session that is started and stopped here, which takes some seconds.
         shop: default is the first one of the settings.
         since_ms: events received before did not pass through the stream. Default: what its log of served events, and
             the note of a rebuild in Redis, say; 0 compares with all of the lake.
@@ -64,35 +69,79 @@ def check(
     Raises:
         StoreError: a store did not answer.
     """
-    clock, report = Clock(who="parity", quiet=quiet), Report(at_ms)
-    shop = shop or settings.shops[0]
-    objects = Objects.from_settings(settings)
+    own = None if spark else start_spark(settings, "local[2]", "1g", "liveshelf-parity")
     cluster = Cluster.from_settings(settings, timeout_ms=5000)
     try:
-        with clock.stage("events") as notes:
-            served = stored.read_served(spark, settings, shop, _day(at_ms - days * _DAY_MS))
-            streamed_ms = since_ms if since_ms is not None else stored.first_served_ms(served)
-            taken = _taken(streamed_ms, None if since_ms is not None else _rebuilt_ms(cluster, shop))
-            frame = _frame(objects, shop, at_ms, now_ms, days)
-            events, records = _events(spark, settings, shop, frame, taken)
-            notes.append(f"{events.count():,} events of the lake")
-        with clock.stage("redis") as notes:
-            names = scan(cluster, shop)
-            notes.append(f"{len(names.subjects):,} people and {len(names.items):,} items")
-            _compare_live(spark, _reading(cluster, shop, frame, _catalogue(spark, objects, shop)), frame, names, report)
-        with clock.stage("parquet") as notes:
-            passed = _taken(streamed_ms, None)
-            stored.compare_windows(
-                spark, settings, shop, report, taken=passed, since_ms=at_ms - 2 * _DAY_MS, drained=drained
+        with _configured(spark or own):
+            task = _Check(
+                spark or own,
+                settings,
+                shop or settings.shops[0],
+                cluster,
+                at_ms,
+                days,
+                Clock(who="parity", quiet=quiet),
             )
-            stored.count_accounts(spark, served, report, streamed_ms or 0, at_ms)
-            notes.append(f"{report.accounts.get('counted') or 0:,} events counted")
-        events.unpersist()
-        records.unpersist()
+            return task.run(since_ms, now_ms, drained)
     finally:
         cluster.close()
-    report.seconds = clock.total()
-    return report
+        if own:
+            own.stop()
+
+
+@contextmanager
+def _configured(spark: SparkSession) -> Iterator[None]:
+    """The session with what the comparison needs; as it was afterwards."""
+    wanted = {
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.shuffle.partitions": str(2 * spark.sparkContext.defaultParallelism),
+    }
+    before = {name: spark.conf.get(name) for name in wanted}
+    try:
+        for name, value in wanted.items():
+            spark.conf.set(name, value)
+        yield
+    finally:
+        for name, value in before.items():
+            spark.conf.set(name, value)
+
+
+@dataclass(frozen=True, slots=True)
+class _Check:
+    """One check and what it works with."""
+
+    spark: SparkSession
+    settings: Settings
+    shop: str
+    cluster: Cluster
+    at_ms: int
+    days: int
+    clock: Clock
+
+    def run(self, since_ms: int | None, now_ms: int | None, drained: bool) -> Report:
+        spark, settings, shop, at_ms = self.spark, self.settings, self.shop, self.at_ms
+        report, objects = Report(at_ms), Objects.from_settings(settings)
+        with self.clock.stage("events") as notes:
+            served = stored.read_served(spark, settings, shop, _day(at_ms - self.days * _DAY_MS))
+            streamed_ms = stored.first_served_ms(served) if since_ms is None else since_ms
+            rebuilt_ms = _rebuilt_ms(self.cluster, shop) if since_ms is None else None
+            frame = _frame(objects, shop, at_ms, now_ms, self.days)
+            events, records = _events(spark, settings, shop, frame, _taken(streamed_ms, rebuilt_ms))
+            notes.append(f"{events.count():,} events of the lake")
+        with self.clock.stage("redis") as notes:
+            names = scan(self.cluster, shop)
+            notes.append(f"{len(names.subjects):,} people and {len(names.items):,} items")
+            reading = _reading(self.cluster, shop, frame, _catalogue(spark, objects, shop))
+            _compare_live(spark, reading, frame, names, report)
+        with self.clock.stage("parquet") as notes:
+            passed, oldest_ms = _taken(streamed_ms, None), at_ms - 2 * _DAY_MS
+            stored.compare_windows(spark, settings, shop, report, taken=passed, since_ms=oldest_ms, drained=drained)
+            stored.count_accounts(spark, served, report, streamed_ms or 0, at_ms + 1)
+            notes.append(f"{report.accounts['counted'] or 0:,} events counted")
+        events.unpersist()
+        records.unpersist()
+        report.seconds = self.clock.total()
+        return report
 
 
 def _taken(streamed_ms: int | None, rebuilt_ms: int | None) -> str:
@@ -136,9 +185,7 @@ def _events(
     spark: SparkSession, settings: Settings, shop: str, frame: lake.Frame, taken: str
 ) -> tuple[DataFrame, DataFrame]:
     """The tables of the lake's events, and the records they come from; both are kept until unpersisted."""
-    spark.conf.set("spark.sql.session.timeZone", "UTC")
-    spark.conf.set("spark.sql.shuffle.partitions", str(2 * spark.sparkContext.defaultParallelism))
-    first, last = _day(frame.actions_ms), _day(frame.until_ms + _DAY_MS)
+    first, last = _day(frame.actions_ms - FUTURE_MS), _day(frame.until_ms + _DAY_MS)
     records = lake_records(spark, settings, shop, lake_objects(settings, first, last)).persist()
     return lake.events_table(spark, records, taken), records
 

@@ -15,12 +15,13 @@ import msgspec
 import pyarrow as pa
 
 from batch.activate import activate, read_manifest
-from batch.arguments import whole_number
+from batch.arguments import known_shop, whole_number
 from batch.clock import Clock
 from batch.progress import spark_progress
 from batch.publish import Stores
 from batch.rebuild_write import HORIZON_MS, ItemRow, LiveWriter, PersonRow
 from contracts.errors import LiveshelfError, SettingsError, StoreError, TrainingError
+from contracts.events import FUTURE_MS
 from contracts.features import bucket_start
 from contracts.items import decode_catalogue
 from contracts.keys import rebuilt_key
@@ -65,7 +66,6 @@ _COUNT: Final = "written long"
 class Rebuilt:
     """What a rebuild found and wrote; with a dry run nothing was written, and the counts are what would be."""
 
-    records: int
     events: int
     people: int
     items: int
@@ -103,12 +103,13 @@ def rebuild(
     clock, objects = Clock(who="rebuild"), Objects.from_settings(settings)
     reach = rebuild_lake.Reach(bucket_start(now_ms - HORIZON_MS), now_ms - days * _DAY_MS, _keep(objects, shop))
     with clock.stage("read") as notes:
-        found = lake_objects(settings, _day(min(reach.actions_ms, reach.buckets_ms)), _day(now_ms + _DAY_MS))
+        oldest_ms = min(reach.actions_ms, reach.buckets_ms)
+        found = lake_objects(settings, _day(oldest_ms - FUTURE_MS), _day(now_ms + _DAY_MS))
         if not found:
             message = f"the lake has no objects of the last {days} days; check the delivery, or pass a larger --days"
             raise TrainingError(message)
         records = lake_records(spark, settings, shop, found)
-        events = rebuild_lake.distinct(records).where(f"occurred_ms >= {reach.actions_ms}").persist()
+        events = rebuild_lake.distinct(records).where(f"occurred_ms >= {oldest_ms}").persist()
         with spark_progress(spark.sparkContext, "read", len(found), "objects", who="rebuild"):
             count = events.count()
         notes.append(f"{count:,} events of {days} days, {len(found):,} objects")
@@ -133,7 +134,7 @@ def rebuild(
     if not dry_run:
         _note(settings, shop, reach.actions_ms)
     restored = _restore_lists(settings, shop, clock, now_ms) if lists and not dry_run else 0
-    return Rebuilt(count, count, people, items, known, restored, clock.total())
+    return Rebuilt(count, people, items, known, restored, clock.total())
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +268,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(argv)
     try:
         settings = load(given.properties)
+        shop = known_shop(settings, given.shop)
         from batch.lake import start_spark
 
         began = time.monotonic()
@@ -276,7 +278,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             done = rebuild(
                 spark,
                 settings,
-                given.shop or settings.shops[0],
+                shop,
                 now_ms=time.time_ns() // 1_000_000,
                 days=given.days,
                 dry_run=given.dry_run,
