@@ -1,10 +1,10 @@
-"""Redis in cluster mode: single-key commands in one plain pipeline a node, guarded writes, retries.
+"""Redis in cluster mode: single-key commands in one exchange a node, all nodes at once, guarded writes, retries.
 
-redis-py's own cluster pipeline refuses EVALSHA and costs three times as much a command; grouping the keys by their
-owner and sending one plain pipeline a node does the same work.
+redis-py's own cluster pipeline refuses EVALSHA and costs several times as much a command; grouping the keys by their
+owner and sending each node its own (:mod:`stores.wire`) does the same work. While a slot moves, both its nodes answer
+for it: MOVED has the slot map read again, ASK sends that one command on (Redis Cluster specification, "Redirection").
 """
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, cast
 
@@ -30,6 +30,7 @@ from contracts.settings import Settings
 from stores.pace import Pace
 from stores.retry import delays
 from stores.scripts import SCRIPTS, Command, compare_and_set, set_pointer
+from stores.wire import PROTOCOL, Exchange
 
 __all__ = ["Cluster", "Command"]
 
@@ -70,6 +71,7 @@ class Cluster:
                 socket_timeout=timeout_ms / 1000,
                 socket_connect_timeout=max(timeout_ms / 1000, 0.25),
                 max_connections=64,
+                protocol=PROTOCOL,
             )
         except (RedisError, OSError) as exc:
             places = ", ".join(f"{host}:{port}" for host, port in nodes)
@@ -155,39 +157,77 @@ class Cluster:
         self, commands: Sequence[tuple[str, Command]], pending: list[int], results: list[Any]
     ) -> tuple[list[int], Exception | None]:
         """Send ``pending`` once; return what has to be sent again, and why."""
-        groups: dict[ClusterNode, list[int]] = defaultdict(list)
+        slots = self._client.nodes_manager.slots_cache
+        groups: dict[str, tuple[ClusterNode, list[int]]] = {}
         for i in pending:
-            slot = key_slot(commands[i][0].encode())
-            groups[self._client.nodes_manager.get_node_from_slot(slot)].append(i)
-        again: list[int] = []
-        failure: Exception | None = None
-        for node, members in groups.items():
             try:
-                answers = self._pipeline(node, [commands[i][1] for i in members])
-            except (ConnectionError, TimeoutError) as exc:
-                again, failure = again + members, exc
-                continue
+                owner = slots[key_slot(commands[i][0].encode())][0]
+            except LookupError as exc:
+                message = f"no node serves the slot of {commands[i][0][:80]!r}"
+                raise RedisClusterException(message) from exc
+            groups.setdefault(owner.name, (owner, []))[1].append(i)
+        calls = [(node, members, [commands[i][1] for i in members]) for node, members in groups.values()]
+        again, failure = self._settle(commands, self._exchange(calls), results)
+        if asked := [(i, answer) for i, answer in again if type(answer) is AskError]:  # MovedError is one, too
+            again = [(i, answer) for i, answer in again if type(answer) is not AskError]
+            more, failed = self._settle(commands, self._ask(commands, asked), results)
+            again, failure = again + more, failed or failure
+        return [i for i, _ in again], failure
+
+    def _settle(
+        self,
+        commands: Sequence[tuple[str, Command]],
+        answered: Iterable[tuple[list[int], list[Any]]],
+        results: list[Any],
+    ) -> tuple[list[tuple[int, Exception]], Exception | None]:
+        """Keep the answers; return the places of what has to be sent again with the error, and the last error."""
+        again: list[tuple[int, Exception]] = []
+        for members, answers in answered:
             for i, answer in zip(members, answers, strict=True):
-                if isinstance(answer, _PASSING):
-                    again.append(i)
-                    failure = answer
-                elif isinstance(answer, Exception):
+                if not isinstance(answer, Exception):
+                    results[i] = answer
+                elif isinstance(answer, _PASSING):
+                    again.append((i, answer))
+                else:
                     message = f"Redis refused {commands[i][1][0]} on {commands[i][0][:80]!r}: {answer}"
                     raise StoreError(message) from answer
-                else:
-                    results[i] = answer
-        return again, failure
+        return again, again[-1][1] if again else None
 
-    def _pipeline(self, node: ClusterNode, commands: Sequence[Command]) -> list[Any]:
-        connection = self._client.get_redis_connection(node)
-        with connection.pipeline(transaction=False) as pipeline:
-            for command in commands:
-                pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
-            answers = pipeline.execute(raise_on_error=False)
-        missing = {c[1] for c, a in zip(commands, answers, strict=True) if isinstance(a, NoScriptError)}
-        for sha in missing:
-            connection.script_load(SCRIPTS[sha])
-        return answers
+    def _exchange(
+        self, calls: Sequence[tuple[ClusterNode, list[int], list[Command]]]
+    ) -> list[tuple[list[int], list[Any]]]:
+        """Send every node its commands, then read every node's answers; a node that fails answers with its error."""
+        sent: list[tuple[ClusterNode, list[int], list[Command], Exchange | Exception]] = []
+        for node, members, sending in calls:
+            try:
+                sent.append((node, members, sending, Exchange(self._client.get_redis_connection(node), sending)))
+            except (ConnectionError, TimeoutError) as exc:
+                sent.append((node, members, sending, exc))
+        answered = []
+        for node, members, sending, exchange in sent:
+            try:
+                answers = exchange.answers() if isinstance(exchange, Exchange) else [exchange] * len(sending)
+            except (ConnectionError, TimeoutError) as exc:
+                answers = [exc] * len(sending)
+            missing = {c[1] for c, a in zip(sending, answers, strict=True) if isinstance(a, NoScriptError)}
+            for sha in missing:
+                self._client.get_redis_connection(node).script_load(SCRIPTS[sha])
+            answered.append((members, answers))
+        return answered
+
+    def _ask(
+        self, commands: Sequence[tuple[str, Command]], asked: Sequence[tuple[int, AskError]]
+    ) -> list[tuple[list[int], list[Any]]]:
+        """Send commands on to where their answers point; the slot map stays as it is until the slot has moved."""
+        targets: dict[tuple[str, int], list[int]] = {}
+        for i, error in asked:
+            targets.setdefault(error.node_addr, []).append(i)
+        calls = []
+        for (host, port), members in targets.items():
+            node = self._client.get_node(host, port) or ClusterNode(host, port)  # type: ignore[no-untyped-call]
+            self._client.nodes_manager.create_redis_connections([node])  # type: ignore[no-untyped-call]
+            calls.append((node, members, [part for i in members for part in (("ASKING",), commands[i][1])]))
+        return [(members, answers[1::2]) for members, answers in self._exchange(calls)]
 
 
 def _key_of(command: Command) -> str:
