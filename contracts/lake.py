@@ -8,9 +8,11 @@ __all__ = [
     "EVENTS_PREFIX",
     "base_path",
     "catalogue_path",
+    "compacted_path",
     "contents_path",
     "dataset_prefix",
     "day_prefix",
+    "features_day_prefix",
     "model_prefix",
     "models_prefix",
     "moments_prefix",
@@ -41,6 +43,24 @@ def dataset_prefix(shop: str, dataset: str) -> str:
     'shop=default/dataset=features/'
     """
     return f"shop={shop}/dataset={dataset}/"
+
+
+def features_day_prefix(shop: str, entity: str, day: date, dataset: str = "features") -> str:
+    """The bucket values of the windows that began on a day, in folders ``hour=HH/`` of many files.
+
+    >>> features_day_prefix("default", "item", date(2026, 1, 5))
+    'shop=default/dataset=features/entity=item/year=2026/month=01/day=05/'
+    """
+    return f"{dataset_prefix(shop, dataset)}entity={entity}/year={day:%Y}/month={day:%m}/day={day:%d}/"
+
+
+def compacted_path(shop: str, entity: str, day: date, hour: int) -> str:
+    """The one file of an hour's bucket values, see :mod:`batch.compact`.
+
+    >>> compacted_path("default", "item", date(2026, 1, 5), 7)
+    'shop=default/dataset=features-compact/entity=item/year=2026/month=01/day=05/hour=07/features.parquet'
+    """
+    return f"{features_day_prefix(shop, entity, day, 'features-compact')}hour={hour:02}/features.parquet"
 
 
 def catalogue_path(shop: str) -> str:

@@ -77,9 +77,13 @@ class Objects:
 
     def list(self, prefix: str) -> list[str]:
         """All keys below ``prefix``, sorted."""
+        return sorted(self.sizes(prefix))
+
+    def sizes(self, prefix: str) -> dict[str, int]:
+        """Bytes of every object below ``prefix``, by key."""
         try:
             pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
-            return sorted(row["Key"] for page in pages for row in page.get("Contents", ()))
+            return {row["Key"]: int(row["Size"]) for page in pages for row in page.get("Contents", ())}
         except (ClientError, BotoCoreError) as exc:
             raise self._error(prefix, exc, "list") from exc
 
