@@ -52,9 +52,7 @@ def events_of(seed: int, number: int = 80) -> list[Event]:
 def buckets_of(events: Sequence[Event], features: Sequence[BucketFeature]) -> dict[int, list[float]]:
     """Bucket values by the very SQL of the definitions, which SQLite understands as well."""
     with sqlite3.connect(":memory:") as base:
-        base.execute(
-            "CREATE TABLE events (occurred_ms BIGINT, id, event_type TEXT, item, amount DOUBLE, late BOOL)"
-        )
+        base.execute("CREATE TABLE events (occurred_ms BIGINT, id, event_type TEXT, item, amount DOUBLE, late BOOL)")
         base.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)", events)
         values = ", ".join(f"{feature.aggregate}({feature.expression})" for feature in features)
         rows = base.execute(f"SELECT occurred_ms - occurred_ms % {BUCKET_MS} AS b, {values} FROM events GROUP BY b")
