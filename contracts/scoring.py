@@ -136,8 +136,8 @@ def _kernel(matrix: Any, history: Any, batch: Any, blend: Any, scratch: Any, out
     out_items, out_scores, out_why, out_shares = out
     explained = out_why.shape[2] > 0
     live, touched = scratch
-    best = np.zeros(out_items.shape[1], np.uint64)
-    room = _room(out_items.shape[1])
+    best = np.zeros(out_items.shape[1] + 1, np.uint64)
+    room = _room(out_items.shape[1], _longest(h_offsets))
     for r in range(len(h_offsets) - 1):
         h0, h1, b0, b1 = h_offsets[r], h_offsets[r + 1], b_offsets[r], b_offsets[r + 1]
         count, top = _accumulate(matrix, h_items[h0:h1], h_weights[h0:h1], live, touched)
@@ -158,10 +158,18 @@ def _kernel(matrix: Any, history: Any, batch: Any, blend: Any, scratch: Any, out
 
 
 @numba.njit(cache=True, nogil=True)
-def _room(top_n: int) -> Any:
+def _room(top_n: int, longest: int) -> Any:
     """One source's terms, and of each kept item: the sum of the positive terms, the largest and their sources."""
-    term, total = np.zeros(top_n + 1, np.float32), np.zeros(top_n, np.float32)
-    return term, total, np.zeros((3, top_n), np.float32), np.zeros((3, top_n), np.int32)
+    merged, term, total = np.zeros(longest), np.zeros(top_n + 8, np.float32), np.zeros(top_n, np.float32)
+    return merged, term, total, np.zeros(top_n, np.int64), np.zeros(top_n, np.int64), np.zeros(top_n, np.int64)
+
+
+@numba.njit(cache=True, nogil=True)
+def _longest(offsets: Any) -> int:
+    longest = 0
+    for r in range(len(offsets) - 1):
+        longest = max(longest, offsets[r + 1] - offsets[r])
+    return longest
 
 
 @numba.njit(cache=True, nogil=True)
@@ -215,6 +223,7 @@ def _keep_best(live: Any, touched: Any, count: int, top: float, best: Any) -> in
     A score and its item are one number: the bits of a positive float32 order as the float does, and below them stands
     the item, the smaller the better. So ties are broken by the item's place, and lists are stable.
     """
+    room = len(best) - 1
     kept = 0
     for t in range(count):
         j = touched[t]
@@ -223,16 +232,16 @@ def _keep_best(live: Any, touched: Any, count: int, top: float, best: Any) -> in
         if not np.float32(score) > 0:
             continue
         key = _key(score, j)
-        if kept < len(best):
+        if kept < room:
             best[kept] = key
             kept += 1
-            if kept == len(best):
+            if kept == room:
                 for root in range(kept // 2 - 1, -1, -1):
                     _sift(best, root, kept)
         elif key > best[0]:
             best[0] = key
             _sift(best, 0, kept)
-    if kept < len(best):
+    if kept < room:
         for root in range(kept // 2 - 1, -1, -1):
             _sift(best, root, kept)
     for place in range(kept - 1, 0, -1):
@@ -259,8 +268,7 @@ def _sift(heap: Any, at: int, size: int) -> None:
         child = 2 * at + 1
         if child >= size:
             break
-        if child + 1 < size and heap[child + 1] < heap[child]:
-            child += 1
+        child += (child + 1 < size) & (heap[child + 1] < heap[child])
         if heap[child] >= key:
             break
         heap[at] = heap[child]
@@ -274,64 +282,73 @@ def _explain(
 ) -> None:
     """The largest terms of the kept items: the row's terms again, source by source.
 
-    ``live`` holds the places of the kept items meanwhile. What meets none of them is added to one place more, which
-    nobody reads: that costs less than a branch that nobody can predict.
+    ``live`` holds the places of the kept items meanwhile. What meets none of them is added to places that nobody reads:
+    that costs less than a branch that nobody can predict.
     """
     indptr, indices, data = matrix
     items, weights, top = own
     b_items, b_scores, largest, blend = listed
-    term, total, values, sources = room
+    merged, term, total, first, second, third = room
     count = len(kept)
+    _merge(items, weights, live, merged)
     for place in range(count):
         live[kept[place]] = place
-    total[:count], values[:, :count], sources[:, :count] = 0, 0, NO_REASON
+        total[place] = 0
+        first[place] = second[place] = third[place] = 0
     for h in range(len(items)):
-        w = _merged(items, weights, h) / (top if top > 0 else 1.0)
+        w = merged[h] / (top if top > 0 else 1.0)
         if w == 0:
             continue
-        term[:count] = 0
+        for place in range(count):
+            term[place] = 0
         for at in range(indptr[items[h]], indptr[items[h] + 1]):
             met = live[indices[at]]
-            term[np.uint32(met) if met >= 0 else np.uint32(count)] += w * data[at]
-        _rank_terms(term[:count], np.int32(h), total, values, sources)
+            term[np.uint32(met) if met >= 0 else np.uint32(count + (at & 7))] += w * data[at]
+        _rank_terms(count, term, h, total, first, second, third)
     if largest > 0:
-        term[:count] = 0
+        for place in range(count):
+            term[place] = 0
         for b in range(len(b_items)):
             met = live[b_items[b]] if b_items[b] >= 0 else _UNTOUCHED
             term[np.uint32(met) if met >= 0 else np.uint32(count)] += blend * b_scores[b] / largest
-        _rank_terms(term[:count], np.int32(BATCH_REASON), total, values, sources)
+        _rank_terms(count, term, len(items), total, first, second, third)
     for place in range(count):
         live[kept[place]] = _UNTOUCHED
-        for n in range(3):
-            out_why[place, n] = sources[n, place]
-            out_shares[place, n] = values[n, place] / max(total[place], _SMALLEST)
+        for n, key in enumerate((first[place], second[place], third[place])):
+            value, source = _score(key >> 32), 0xFFFFFFFF - (key & 0xFFFFFFFF)
+            if value > 0:
+                out_why[place, n] = BATCH_REASON if source == len(items) else source
+                out_shares[place, n] = value / total[place]
 
 
 @numba.njit(cache=True, nogil=True)
-def _merged(items: Any, weights: Any, h: int) -> float:
-    """The weights of all actions on the item of action ``h``; 0 unless it is the newest of them, and known."""
-    total = 0.0
-    if items[h] < 0:
-        return total
-    for other in range(len(items)):
-        if items[other] == items[h]:
-            if other < h:
-                return 0.0
-            total += weights[other]
-    return total
+def _merge(items: Any, weights: Any, live: Any, merged: Any) -> None:
+    """Sum the weights of the actions on one item, at its newest action; 0 elsewhere and for unknown items.
+
+    ``live`` is untouched before and after.
+    """
+    for h in range(len(items)):
+        merged[h] = 0
+        if items[h] < 0:
+            continue
+        if live[items[h]] == _UNTOUCHED:
+            live[items[h]] = h
+        merged[np.uint32(live[items[h]])] += weights[h]
+    for h in range(len(items)):
+        if items[h] >= 0:
+            live[items[h]] = _UNTOUCHED
 
 
 @numba.njit(cache=True, nogil=True)
-def _rank_terms(term: Any, source: Any, total: Any, values: Any, sources: Any) -> None:
+def _rank_terms(count: int, term: Any, source: int, total: Any, first: Any, second: Any, third: Any) -> None:
     """Put each place's term among its three largest, if it is positive; without branches, many places at a time."""
-    for place in range(len(term)):
-        value = term[place]
-        first, second, third = values[0, place], values[1, place], values[2, place]
-        a, b, c = sources[0, place], sources[1, place], sources[2, place]
-        total[place] += max(value, np.float32(0))
-        values[2, place] = second if value > second else (value if value > third else third)
-        sources[2, place] = b if value > second else (source if value > third else c)
-        values[1, place] = first if value > first else (value if value > second else second)
-        sources[1, place] = a if value > first else (source if value > second else b)
-        values[0, place] = value if value > first else first
-        sources[0, place] = source if value > first else a
+    low = np.int64(0xFFFFFFFF - source)
+    for place in range(count):
+        total[place] += max(term[place], np.float32(0))
+    for place in range(count):
+        key = (np.int64(np.float32(max(term[place], np.float32(0))).view(np.int32)) << 32) | low
+        a, b, c = first[place], second[place], third[place]
+        first[place] = max(a, key)
+        key = min(a, key)
+        second[place] = max(b, key)
+        third[place] = max(c, min(b, key))
