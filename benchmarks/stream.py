@@ -91,10 +91,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         figures = _Bench(given, shop, scratch).figures()
     except LiveshelfError as exc:
-        print(f"bench-stream: {exc}", file=sys.stderr)
+        print(f"bench-stream: {exc}\nlogs stay below {scratch}", file=sys.stderr)
         return 1
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    shutil.rmtree(scratch, ignore_errors=True)
     settings = stream_settings().groups()
     if given.quick or given.flink or given.theta or given.no_references or given.tried:
         print(f"not for the history: {vars(given)}")

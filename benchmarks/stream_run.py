@@ -118,6 +118,9 @@ def measure(stack: Stack, part: str, folder: Path, events: int, words: Sequence[
         if time.monotonic() - began > _PATIENCE_S:
             message = f"the job had not read {events} events after {_PATIENCE_S:.0f} s; see {stack.flink.logs}"
             raise LocalStackError(message)
+        if rest.restarts(job):
+            message = f"the job failed and was restarted, so nothing can be measured: {rest.exception(job)}"
+            raise LocalStackError(message)
         rows = progress.rows()
         if rows and not ticks:
             meter.name_threads()
