@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import threading
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -82,6 +84,108 @@ def test_a_torn_snapshot_is_not_used_and_the_old_one_stays(models: Models, bucke
     assert version(models) == "v1"
     publish(bucket, "v2")
     assert version(models) == "v2"
+
+
+def test_what_is_refused_is_told_and_leaves_nothing_on_the_disk(
+    models: Models, bucket: Folder, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = publish(bucket, "v1")
+    content = bytearray((folder / "data.npy").read_bytes())
+    content[-1] ^= 1
+    (folder / "data.npy").write_bytes(bytes(content))
+    assert version(models) is None
+    assert "shop default keeps model None" in caplog.text
+    assert "data.npy does not match its manifest" in caplog.text
+    assert [path.name for path in (tmp_path / "cache" / "default").iterdir()] == [".lock"]
+
+
+def test_a_snapshot_with_a_file_missing_is_told_too(
+    models: Models, bucket: Folder, caplog: pytest.LogCaptureFixture
+) -> None:
+    (publish(bucket, "v1") / "items.json").unlink()
+    assert version(models) is None
+    assert "items.json" in caplog.text
+
+
+def test_a_refused_version_is_tried_ever_less_often_and_another_one_at_once(models: Models, bucket: Folder) -> None:
+    damaged = publish(bucket, "v1") / "data.npy"
+    whole = damaged.read_bytes()
+    damaged.write_bytes(whole[:-1])
+    assert version(models) is None
+    damaged.write_bytes(whole)
+    models._refresh("default", again=False)
+    assert models.current("default") is None
+    publish(bucket, "v2")
+    models._refresh("default", again=False)
+    snapshot = models.current("default")
+    assert snapshot is not None
+    assert snapshot.version == "v2"
+
+
+def test_the_thread_that_follows_takes_up_what_was_refused_once_it_is_whole(bucket: Folder, tmp_path: Path) -> None:
+    models = Models(bucket, ["default"], tmp_path / "cache", poll_s=0.001)  # type: ignore[arg-type]
+    damaged = publish(bucket, "v1") / "data.npy"
+    whole = damaged.read_bytes()
+    damaged.write_bytes(whole[:-1])
+    assert models.current("default") is None
+    models.start()
+    damaged.write_bytes(whole)
+    deadline = time.monotonic() + 20
+    while models.current("default") is None and time.monotonic() < deadline:
+        time.sleep(0.002)
+    models.close()
+    assert models.current("default") is not None
+
+
+def test_a_snapshot_that_an_earlier_process_left_torn_is_fetched_again(
+    bucket: Folder, tmp_path: Path, models: Models
+) -> None:
+    publish(bucket, "v1")
+    assert version(models) == "v1"
+    home = tmp_path / "cache" / "default"
+    with (home / "v1" / "data.npy").open("r+b") as file:
+        file.truncate(10)
+    (home / ".v0-partial").mkdir()
+    later = Models(bucket, ["default"], tmp_path / "cache", poll_s=3600)  # type: ignore[arg-type]
+    assert version(later) == "v1"
+    Snapshot.open(home / "v1")
+    assert {path.name for path in home.iterdir()} == {".lock", "v1"}
+
+
+def test_workers_of_one_machine_download_a_snapshot_once_and_map_the_same_files(bucket: Folder, tmp_path: Path) -> None:
+    publish(bucket, "v1")
+    workers = [Models(bucket, ["default"], tmp_path / "cache", poll_s=3600) for _ in range(4)]  # type: ignore[arg-type]
+    downloads = []
+    download = bucket.download_folder
+
+    def counted(prefix: str, names: Iterable[str], folder: Path) -> None:
+        downloads.append(prefix)
+        download(prefix, names, folder)
+
+    bucket.download_folder = counted  # type: ignore[method-assign]
+    threads = [threading.Thread(target=worker.current, args=("default",)) for worker in workers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    found = [worker.current("default") for worker in workers]
+    assert len(downloads) == 2  # the manifest, and the files
+    assert {snapshot.matrix[1].filename for snapshot in found if snapshot} == {  # type: ignore[attr-defined]
+        tmp_path / "cache" / "default" / "v1" / "indices.npy"
+    }
+    assert None not in found
+
+
+def test_a_batch_keeps_the_snapshot_that_it_began_with(models: Models, bucket: Folder) -> None:
+    """What ``current`` gave stays whole and of one version while the pointer moves on."""
+    publish(bucket, "v1")
+    models._refresh("default")
+    held = models.current("default")
+    for number in range(2, 7):
+        publish(bucket, f"v{number}")
+        models._refresh("default")
+    assert held is not None
+    assert (held.version, held.items, held.matrix[2].tolist()) == ("v1", ["A", "B"], [1.0])
 
 
 def test_a_shop_that_the_settings_do_not_name_has_no_model_and_is_not_looked_up(models: Models, bucket: Folder) -> None:
