@@ -120,7 +120,7 @@ def reshard(stand: Stand) -> float:
     kinesis.split_shard(StreamName=name, ShardToSplit=parent, NewStartingHashKey=str((low + high + 1) // 2))
     wait_until(ready, "the split", seconds=60)
     time.sleep(2.0)  # records come by the children before they are merged
-    _, right, last = open_shards()[1:]
+    _, right, last = open_shards()
     kinesis.merge_shards(StreamName=name, ShardToMerge=right[2], AdjacentShardToMerge=last[2])
     wait_until(ready, "the merge", seconds=60)
     return time.monotonic()

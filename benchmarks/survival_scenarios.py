@@ -9,6 +9,7 @@ from functools import partial
 from typing import Final
 
 from benchmarks import survival_faults as faults
+from benchmarks.survival_code import await_mark, upgrade
 from benchmarks.survival_stand import Stand
 from benchmarks.survival_traffic import Mix, Traffic
 from benchmarks.survival_windows import window_mismatches
@@ -32,7 +33,7 @@ class Scenario:
     name: str
     act: Callable[[Stand], float]
     mix: Mix = field(default_factory=Mix)
-    seconds: float = 15.0
+    seconds: float = 20.0
     quiet: bool = False
     after: Callable[[Stand, Traffic, Account], None] | None = None
     last: Callable[[Stand], list[str]] | None = None
@@ -71,11 +72,12 @@ SCENARIOS: Final = {
         Scenario(name="taskmanager", act=faults.kill_taskmanager),
         Scenario(name="worker", act=faults.kill_worker),
         Scenario(name="reshard", act=faults.reshard, seconds=25),
-        Scenario(name="redis-gone", act=faults.stop_redis, seconds=40),
+        Scenario(name="redis-gone", act=faults.stop_redis, seconds=45),
         Scenario(name="redis-empty", act=faults.restart_redis_empty, seconds=25, after=rebuild),
-        Scenario(name="kinesis-fails", act=partial(faults.fail_service, service="kinesis"), seconds=40),
-        Scenario(name="s3-fails", act=partial(faults.fail_service, service="s3"), seconds=40),
+        Scenario(name="kinesis-fails", act=partial(faults.fail_service, service="kinesis"), seconds=45),
+        Scenario(name="s3-fails", act=partial(faults.fail_service, service="s3"), seconds=45),
         Scenario(name="jobmanager", act=faults.kill_jobmanager),
+        Scenario(name="code-changes", act=upgrade, after=await_mark),
         Scenario(name="windows", act=faults.nothing, seconds=5, quiet=True, last=close_windows),
     )
 }
