@@ -105,7 +105,8 @@ def _scored(
         np.full((rows, top_n if reasons else 0, reasons), NO_REASON, np.int32),
         np.zeros((rows, top_n if reasons else 0, reasons), np.float32),
     )
-    _kernel(matrix, history, batch, np.float32(blend), _scratch(len(matrix[0]) - 1), out)
+    # Plain tuples: a named one is another type to Numba, and would be compiled for anew.
+    _kernel(tuple(matrix), tuple(history), tuple(batch), np.float32(blend), _scratch(len(matrix[0]) - 1), out)
     return out
 
 

@@ -2,7 +2,9 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from functools import lru_cache
+from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -10,13 +12,13 @@ import numpy.typing as npt
 
 from contracts.errors import ContractError
 from contracts.lists import Action, BasedOn, Reason, RecommendationList
-from contracts.ranker import POOL, ItemValues, Requests, coefficients_of, compute, rerank
+from contracts.ranker import NAMES, POOL, ItemValues, Requests, coefficients_of, compute, rerank
 from contracts.scoring import BATCH_REASON, NO_REASON, action_weights, explained_rows
-from contracts.snapshot import ModelSettings, Snapshot
+from contracts.snapshot import Manifest, ModelSettings, Snapshot
 from streaming.columns import SOURCES, TYPE_LETTERS, Histories, Listed, Ranked, histories_of
 from streaming.shelf_filling import LIVE, Fallback, filled
 
-__all__ = ["Trends", "live_arrays", "live_features", "live_lists"]
+__all__ = ["Trends", "live_arrays", "live_features", "live_lists", "warm_up"]
 
 Trends = Callable[[Sequence[str]], npt.NDArray[np.float64]]
 """Item ids, the most important first → ``(n, 2)``: their weighted actions in the last hour and the last day."""
@@ -73,6 +75,35 @@ def live_arrays(
     sources = np.full(len(stage.items), LIVE, np.uint8)
     ranked = Ranked(snapshot.items, stage.items, stage.scores, sources, stage.reasons, stage.shares)
     return filled(ranked, histories, rows, snapshot, fallback)
+
+
+def warm_up() -> None:
+    """Compile all kernels of a live list (or load them from their cache), so that no visitor waits for them.
+
+    With the very types of a batch: a snapshot's arrays are mapped read-only, which is another type to Numba than plain
+    arrays.
+    """
+    day = datetime(2000, 1, 1, tzinfo=UTC)
+    manifest = Manifest(
+        shop_id="default",
+        version="",
+        parent=None,
+        trained_at=day,
+        window_start=day,
+        window_end=day,
+        model=ModelSettings(theta=1.0),
+        training={},
+        feature_names=list(NAMES),
+        coefficients=[0.0] * len(NAMES),
+        metrics={},
+        rows={},
+    )
+    matrix = (np.zeros(2, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32))
+    popularity = np.ones(1, np.float32)
+    matrix[0].flags.writeable = matrix[1].flags.writeable = matrix[2].flags.writeable = False
+    popularity.flags.writeable = False
+    snapshot = Snapshot(Path(), manifest, ["A"], matrix, popularity)
+    live_lists(snapshot, [[Action(0, "a", "view", "A")]], [None], 1, 0)
 
 
 def live_lists(

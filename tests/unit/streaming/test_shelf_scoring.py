@@ -1,5 +1,7 @@
 """Live lists against a snapshot whose best next items are known, and against the formula written out plainly."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -124,3 +126,31 @@ def test_the_warm_up_compiles_for_the_very_types_of_a_mapped_snapshot(
     nothing: Any = None
     shelf_writer.ShelfWriter(nothing, nothing, StreamingSettings(), nothing, lambda: 0).warm_up()
     assert compiled == [[numba.typeof(a) for a in snapshot.matrix]]
+
+
+def test_nothing_is_left_to_compile_after_the_warm_up(snapshot: Snapshot) -> None:
+    """In a process of its own, in which no other test has compiled: each kernel knows one set of types, and no more."""
+    code = f"""
+import numba
+from pathlib import Path
+from contracts import ranker, scoring
+from contracts.lists import Action, RecommendationList
+from contracts.snapshot import Snapshot
+from streaming import shelf_filling, shelf_scoring
+
+def compiled():
+    parts = [value for module in (scoring, ranker, shelf_filling) for value in vars(module).values()]
+    return {{part.__name__: len(part.signatures) for part in parts if hasattr(part, "signatures")}}
+
+shelf_scoring.warm_up()
+before = compiled()
+batch = RecommendationList(
+    source="batch", model_version="v1", based_on=None, written_at=0, items=["I1"], scores=[1.0]
+)
+history = [Action(0, "a", "view", "I2"), Action(1, "b", "purchase", "I3")]
+shelf_scoring.live_lists(Snapshot.open(Path({str(snapshot.folder)!r})), [history, []], [batch, None], 12, 0)
+assert before["_kernel"] == before["_fill"] == before["_match"] == 1, before
+assert compiled() == before, (before, compiled())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
