@@ -15,8 +15,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from batch.compact_hours import compact_hour, hours_of
 from contracts.events import Event, encode, partition_key
-from contracts.features import first_ms, last_ms
+from contracts.features import bucket_start, first_ms, last_ms
 from contracts.keys import alias_key, item_key, trending_key, user_key
 from contracts.lake import dataset_prefix, model_prefix, pointer_path
 from contracts.lists import UserValue, covers, decode_user
@@ -209,3 +210,17 @@ def test_after_a_drain_everything_sent_is_accounted_for_in_s3(running: Running) 
         rows = running.rows(f"{dataset_prefix('default', 'features')}entity={entity}/")
         assert sum(row["views"] + row["carts"] + row["purchases"] for row in rows) == len(actions)
         assert len({(row["entity_id"], row["window_end"]) for row in rows}) == len(rows)
+
+
+def test_what_the_stream_wrote_to_s3_compacts_to_a_file_an_hour_with_times_of_utc(running: Running) -> None:
+    today, closed = datetime.now(UTC).date(), datetime.now(UTC) + timedelta(hours=2)
+    hours = list(hours_of(running.objects, "default", today - timedelta(days=1), today, closed))
+    assert all(compact_hour(running.objects, hour).new == len(hour.files) for hour in hours)
+    bought = next(a for a in running.value("u.eve").actions if a.event_id == "p0")  # type: ignore[union-attr]
+    for entity in ("item", "user"):
+        files = running.rows(f"{dataset_prefix('default', 'features')}entity={entity}/")
+        compacted = running.rows(f"{dataset_prefix('default', 'features-compact')}entity={entity}/")
+        views = [sorted((row["entity_id"], row["views"]) for row in rows) for rows in (files, compacted)]
+        assert views[0] == views[1] != []
+        starts = {row["window_start"] for row in compacted if row["entity_id"] in ("I7", "u.eve")}
+        assert datetime.fromtimestamp(bucket_start(bought.occurred_ms) / 1000, UTC) in starts
