@@ -5,6 +5,7 @@ owner and sending each node its own (:mod:`stores.wire`) does the same work. Whi
 for it: MOVED has the slot map read again, ASK sends that one command on (Redis Cluster specification, "Redirection").
 """
 
+from binascii import crc_hqx
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, cast
 
@@ -34,6 +35,7 @@ from stores.wire import PROTOCOL, Exchange
 
 __all__ = ["Cluster", "Command"]
 
+SLOTS: Final = 16384
 _ROUND_COMMANDS: Final = 250
 _ROUND_BYTES: Final = 1024 * 1024
 
@@ -93,7 +95,7 @@ class Cluster:
 
         A command may run twice when an answer is lost, so send only idempotent ones.
         """
-        return self._run([(_key_of(command), command) for command in commands])
+        return self._run(commands)
 
     def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
         """The values of ``keys``; ``None`` where there is none."""
@@ -134,7 +136,7 @@ class Cluster:
         """Mirror the pointer unless a newer one is there (then ``False``); the one key without a TTL."""
         return bool(self.execute([set_pointer(pointer_key(shop), pointer.rev, msgspec.json.encode(pointer))])[0])
 
-    def _run(self, commands: Sequence[tuple[str, Command]]) -> list[Any]:
+    def _run(self, commands: Sequence[Command]) -> list[Any]:
         results: list[Any] = [None] * len(commands)
         pending = list(range(len(commands)))
         failure: Exception | None = None
@@ -154,19 +156,20 @@ class Cluster:
         raise StoreError(message) from failure
 
     def _round(
-        self, commands: Sequence[tuple[str, Command]], pending: list[int], results: list[Any]
+        self, commands: Sequence[Command], pending: list[int], results: list[Any]
     ) -> tuple[list[int], Exception | None]:
         """Send ``pending`` once; return what has to be sent again, and why."""
         slots = self._client.nodes_manager.slots_cache
         groups: dict[str, tuple[ClusterNode, list[int]]] = {}
         for i in pending:
+            slot = _slot(commands[i])
             try:
-                owner = slots[key_slot(commands[i][0].encode())][0]
+                owner = slots[slot][0]
             except LookupError as exc:
-                message = f"no node serves the slot of {commands[i][0][:80]!r}"
+                message = f"no node serves slot {slot}"
                 raise RedisClusterException(message) from exc
             groups.setdefault(owner.name, (owner, []))[1].append(i)
-        calls = [(node, members, [commands[i][1] for i in members]) for node, members in groups.values()]
+        calls = [(node, members, [commands[i] for i in members]) for node, members in groups.values()]
         again, failure = self._settle(commands, self._exchange(calls), results)
         if asked := [(i, answer) for i, answer in again if type(answer) is AskError]:  # MovedError is one, too
             again = [(i, answer) for i, answer in again if type(answer) is not AskError]
@@ -176,7 +179,7 @@ class Cluster:
 
     def _settle(
         self,
-        commands: Sequence[tuple[str, Command]],
+        commands: Sequence[Command],
         answered: Iterable[tuple[list[int], list[Any]]],
         results: list[Any],
     ) -> tuple[list[tuple[int, Exception]], Exception | None]:
@@ -189,7 +192,7 @@ class Cluster:
                 elif isinstance(answer, _PASSING):
                     again.append((i, answer))
                 else:
-                    message = f"Redis refused {commands[i][1][0]} on {commands[i][0][:80]!r}: {answer}"
+                    message = f"Redis refused {commands[i][0]} on {_key_of(commands[i])[:80]!r}: {answer}"
                     raise StoreError(message) from answer
         return again, again[-1][1] if again else None
 
@@ -209,14 +212,14 @@ class Cluster:
                 answers = exchange.answers() if isinstance(exchange, Exchange) else [exchange] * len(sending)
             except (ConnectionError, TimeoutError) as exc:
                 answers = [exc] * len(sending)
-            missing = {c[1] for c, a in zip(sending, answers, strict=True) if isinstance(a, NoScriptError)}
-            for sha in missing:
+            errors = [(c, a) for c, a in zip(sending, answers, strict=True) if isinstance(a, Exception)]
+            for sha in {command[1] for command, error in errors if isinstance(error, NoScriptError)}:
                 self._client.get_redis_connection(node).script_load(SCRIPTS[sha])
             answered.append((members, answers))
         return answered
 
     def _ask(
-        self, commands: Sequence[tuple[str, Command]], asked: Sequence[tuple[int, AskError]]
+        self, commands: Sequence[Command], asked: Sequence[tuple[int, AskError]]
     ) -> list[tuple[list[int], list[Any]]]:
         """Send commands on to where their answers point; the slot map stays as it is until the slot has moved."""
         targets: dict[tuple[str, int], list[int]] = {}
@@ -226,12 +229,18 @@ class Cluster:
         for (host, port), members in targets.items():
             node = self._client.get_node(host, port) or ClusterNode(host, port)  # type: ignore[no-untyped-call]
             self._client.nodes_manager.create_redis_connections([node])  # type: ignore[no-untyped-call]
-            calls.append((node, members, [part for i in members for part in (("ASKING",), commands[i][1])]))
+            calls.append((node, members, [part for i in members for part in (("ASKING",), commands[i])]))
         return [(members, answers[1::2]) for members, answers in self._exchange(calls)]
 
 
 def _key_of(command: Command) -> str:
     return cast("str", command[3] if command[0] == "EVALSHA" else command[1])
+
+
+def _slot(command: Command) -> int:
+    """The slot of a command's key; :func:`redis.crc.key_slot` without its detours, for keys without a hash tag."""
+    key = _key_of(command)
+    return key_slot(key.encode()) if "{" in key else crc_hqx(key.encode(), 0) % SLOTS
 
 
 def _rounds(commands: Iterable[Command]) -> Iterator[list[Command]]:

@@ -23,26 +23,31 @@ _COMPARE_AND_SET: Final = """
 _GROW_BUCKETS: Final = """
     -- ARGV: TTL in seconds, oldest field to keep, then field, values (comma-separated), field, values …
     -- A bucket's sums only grow, so the larger of two values is the newer one: a replay changes nothing.
+    local born = false
     for i = 3, #ARGV, 2 do
         local value = ARGV[i + 1]
         local known = redis.call('HGET', KEYS[1], ARGV[i])
-        if known then
+        if known and known ~= value then
             local larger, other = {}, string.gmatch(known, '[^,]+')
             for part in string.gmatch(value, '[^,]+') do
                 local old = other()
-                if old and tonumber(old) > tonumber(part) then part = old end
+                if old and old ~= part and tonumber(old) > tonumber(part) then part = old end
                 larger[#larger + 1] = part
             end
             value = table.concat(larger, ',')
         end
-        redis.call('HSET', KEYS[1], ARGV[i], value)
+        if known ~= value then redis.call('HSET', KEYS[1], ARGV[i], value) end
+        born = born or not known
     end
-    if redis.call('HLEN', KEYS[1]) > 320 then
-        for _, start in ipairs(redis.call('HKEYS', KEYS[1])) do
-            if tonumber(start) < tonumber(ARGV[2]) then redis.call('HDEL', KEYS[1], start) end
+    -- A bucket is open for minutes and the time to live is a day and more, so it is set with each new bucket only.
+    if born then
+        redis.call('EXPIRE', KEYS[1], ARGV[1])
+        if redis.call('HLEN', KEYS[1]) > 320 then
+            for _, start in ipairs(redis.call('HKEYS', KEYS[1])) do
+                if tonumber(start) < tonumber(ARGV[2]) then redis.call('HDEL', KEYS[1], start) end
+            end
         end
     end
-    redis.call('EXPIRE', KEYS[1], ARGV[1])
     return 1
     """
 
@@ -78,8 +83,17 @@ def grow_buckets(key: str, buckets: Mapping[int, Sequence[float]], ttl_s: int, o
 
     Buckets that start before ``oldest_s`` may be dropped once a key holds more than a day of them.
     """
-    fields = [part for start, values in buckets.items() for part in (start, ",".join(f"{float(v)!r}" for v in values))]
+    fields = [part for start, values in buckets.items() for part in (start, ",".join(map(_text, values)))]
     return ("EVALSHA", _GROW_BUCKETS_SHA, 1, key, ttl_s, oldest_s, *fields)
+
+
+def _text(value: float) -> str:
+    """The shortest text of a number that reads back as it.
+
+    >>> _text(3.0), _text(0.1), _text(7)
+    ('3', '0.1', '7')
+    """
+    return repr(value).removesuffix(".0")
 
 
 def set_pointer(key: str, rev: str, value: bytes) -> Command:

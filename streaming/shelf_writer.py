@@ -1,7 +1,9 @@
 """One batch to Redis in two round trips: read people and their batch lists, score, write everything with guards."""
 
+import gc
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
@@ -98,6 +100,10 @@ class ShelfWriter:
 
     def write_columns(self, columns: Columns) -> Outcomes:
         """:meth:`write` of and as columns."""
+        with _without_collection():
+            return self._write_columns(columns)
+
+    def _write_columns(self, columns: Columns) -> Outcomes:
         change = changes_of(columns)
         pending = {who: person for who, person in change.people.items() if person.changed}
         others = self._item_commands(change)
@@ -274,6 +280,18 @@ class ShelfWriter:
         received = columns["received_ms"]
         rows = (person.newest_row for person in change.people.values() if person.newest_row >= 0)
         self._measures.fresh([now_ms - int(received[row]) for row in rows])
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """No cyclic garbage is looked for within a batch: it makes none, and looking takes a fifth of the step's time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _outcomes(change: Change, values: dict[Who, Value]) -> Outcomes:
