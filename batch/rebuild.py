@@ -20,6 +20,7 @@ from batch.clock import Clock
 from batch.progress import spark_progress
 from batch.publish import Stores
 from batch.rebuild_write import HORIZON_MS, ItemRow, LiveWriter, PersonRow
+from contracts.affinity import actions_kept
 from contracts.errors import LiveshelfError, SettingsError, StoreError, TrainingError
 from contracts.events import FUTURE_MS
 from contracts.features import bucket_start
@@ -194,11 +195,13 @@ def _item(row: dict[str, Any], categories: dict[str, str]) -> ItemRow:
 
 
 def _keep(objects: Objects, shop: str) -> int:
-    """How many actions the stream keeps of a person with the live model: 2·L."""
+    """How many actions the stream keeps of a person with the live model."""
     from batch.publish import pointer_in_s3
 
     pointer = pointer_in_s3(objects, shop)
-    return 2 * read_manifest(objects, shop, pointer.version).model.history if pointer else _KEEP_WITHOUT_MODEL
+    if not pointer:
+        return _KEEP_WITHOUT_MODEL
+    return actions_kept(read_manifest(objects, shop, pointer.version).model.history)
 
 
 def _categories(objects: Objects, shop: str) -> dict[str, str]:

@@ -8,7 +8,7 @@ from contracts.items import Item
 from contracts.lists import Action
 from contracts.trends import TYPE_WEIGHTS
 
-__all__ = ["AFFINITY_ACTIONS", "NEUTRAL_PRICE", "affinities"]
+__all__ = ["AFFINITY_ACTIONS", "NEUTRAL_PRICE", "actions_kept", "affinities"]
 
 AFFINITY_ACTIONS: Final = 20
 """The newest actions that affinities are made of. A person's value keeps as many, whatever the model."""
@@ -17,6 +17,17 @@ NEUTRAL_PRICE: Final = 0.5
 """The price position of somebody of whom nothing is known: the middle."""
 
 _HORIZON_MS: Final = WINDOWS_MS["24h"]
+
+
+def actions_kept(history: int) -> int:
+    """How many actions a person's value keeps where the model scores the newest ``history`` (L): twice as many.
+
+    At least those that affinities are made of, so that they do not depend on the model.
+
+    >>> actions_kept(5), actions_kept(20)
+    (20, 40)
+    """
+    return max(2 * history, AFFINITY_ACTIONS)
 
 
 def affinities(

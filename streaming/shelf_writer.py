@@ -9,14 +9,12 @@ from functools import partial
 from typing import Any, Final
 
 import msgspec
-import numpy as np
 
+from contracts.affinity import actions_kept
 from contracts.errors import StoreError
 from contracts.keys import alias_key, batch_key, item_key, trending_key, user_key
 from contracts.lists import next_rev
 from contracts.packed import REV_BYTES, Packed, pack, unpack
-from contracts.ranker import ItemValues, Requests, compute
-from contracts.scoring import explained_rows
 from contracts.settings import StreamingSettings
 from contracts.snapshot import Snapshot
 from stores.cluster import Cluster
@@ -31,7 +29,7 @@ from streaming.measures import Measures
 from streaming.models import Models
 from streaming.revising import HORIZON_MS, actions_of, revise
 from streaming.shelf_filling import cold_arrays
-from streaming.shelf_scoring import live_arrays
+from streaming.shelf_scoring import live_arrays, warm_up
 from streaming.trending import Trending
 
 __all__ = ["Outcomes", "ShelfWriter"]
@@ -80,19 +78,8 @@ class ShelfWriter:
         self._batch_lists = BatchLists(lambda: measures.count("unreadable"))
 
     def warm_up(self) -> None:
-        """Compile the kernels of scoring and ranker (or load them from their cache) so that no visitor waits for them.
-
-        A snapshot's arrays are mapped read-only, which is another type to Numba than a plain array.
-        """
-        empty = (np.zeros(2, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32))
-        matrix = (np.zeros(1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32))
-        for array in matrix:
-            array.setflags(write=False)
-        explained_rows(matrix, empty, empty, 0.0, 1)
-        own = (np.zeros(2, np.int64), np.zeros(0, np.int32), np.zeros(0, np.int64))
-        one = np.full((1, 1), -1, np.int32), np.zeros((1, 1), np.float32)
-        requests = Requests(np.zeros(1, np.int64), *one, own, empty)
-        compute(requests, ItemValues(np.zeros(1, np.float32)), np.zeros((1, 1, 2)))
+        """Compile the kernels (or load them from their cache) so that no visitor waits for them."""
+        warm_up()
 
     def write(self, rows: Sequence[EventRow]) -> list[Served]:
         """Apply a batch and say what became of each row."""
@@ -221,7 +208,7 @@ class ShelfWriter:
         ]
 
     def _keep(self, snapshot: Snapshot | None) -> int:
-        return 2 * (snapshot.manifest.model.history if snapshot else _HISTORY_WITHOUT_MODEL)
+        return actions_kept(snapshot.manifest.model.history if snapshot else _HISTORY_WITHOUT_MODEL)
 
     def _score(self, values: dict[Who, Value], snapshots: dict[str, Snapshot | None], now_ms: int) -> None:
         """Give the values fresh live lists. Where nothing can be shown at all they keep theirs (serving falls back)."""
