@@ -1,6 +1,6 @@
 """The parity check as a function: recompute every live feature from the lake and compare it with what is served."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -34,6 +34,9 @@ _BUCKET_MS: Final = 300_000
 _KEEP: Final = 40
 _LEAST: Final = 20
 _CHUNK: Final = 20_000
+_EVENTS_EACH: Final = 3
+"""Events of one person or item, by which their number is guessed where it costs more to count them."""
+
 _READ_MS: Final = 10 * 60 * 1000
 """How long reading Redis may take while the stream prunes behind it."""
 
@@ -48,6 +51,7 @@ def check(
     now_ms: int | None = None,
     days: int = 30,
     drained: bool = False,
+    files: bool = True,
     quiet: bool = True,
 ) -> Report:
     """Compare Redis and the Parquet features with the lake at one instant, for which both sides are computed.
@@ -65,6 +69,7 @@ def check(
             out on both sides. ``None``: nothing was written after ``at_ms``.
         days: how far back recent actions are compared.
         drained: the stream was stopped and wrote its last windows to S3.
+        files: compare the stream's files on S3 too, not only what is in Redis.
 
     Raises:
         StoreError: a store did not answer.
@@ -82,7 +87,7 @@ def check(
                 days,
                 Clock(who="parity", quiet=quiet),
             )
-            return task.run(since_ms, now_ms, drained)
+            return task.run(since_ms, now_ms, files, drained)
     finally:
         cluster.close()
         if own:
@@ -118,7 +123,7 @@ class _Check:
     days: int
     clock: Clock
 
-    def run(self, since_ms: int | None, now_ms: int | None, drained: bool) -> Report:
+    def run(self, since_ms: int | None, now_ms: int | None, files: bool, drained: bool) -> Report:
         spark, settings, shop, at_ms = self.spark, self.settings, self.shop, self.at_ms
         report, objects = Report(at_ms), Objects.from_settings(settings)
         with self.clock.stage("events") as notes:
@@ -127,17 +132,23 @@ class _Check:
             rebuilt_ms = _rebuilt_ms(self.cluster, shop) if since_ms is None else None
             frame = _frame(objects, shop, at_ms, now_ms, self.days)
             events, records = _events(spark, settings, shop, frame, _taken(streamed_ms, rebuilt_ms))
-            notes.append(f"{events.count():,} events of the lake")
+            count = events.count()
+            notes.append(f"{count:,} events of the lake")
         with self.clock.stage("redis") as notes:
             names = scan(self.cluster, shop)
             notes.append(f"{len(names.subjects):,} people and {len(names.items):,} items")
             reading = _reading(self.cluster, shop, frame, _catalogue(spark, objects, shop))
-            _compare_live(spark, reading, frame, names, report)
-        with self.clock.stage("parquet") as notes:
-            passed, oldest_ms = _taken(streamed_ms, None), at_ms - 2 * _DAY_MS
-            stored.compare_windows(spark, settings, shop, report, taken=passed, since_ms=oldest_ms, drained=drained)
-            stored.count_accounts(spark, served, report, streamed_ms or 0, at_ms + 1)
-            notes.append(f"{report.accounts['counted'] or 0:,} events counted")
+            _compare_live(spark, reading, frame, names, report, count)
+        if files:
+            with self.clock.stage("files") as notes:
+                options: dict[str, Any] = {
+                    "taken": _taken(streamed_ms, None),
+                    "since_ms": at_ms - 2 * _DAY_MS,
+                    "drained": drained,
+                }
+                stored.compare_windows(spark, settings, shop, report, **options)
+                stored.count_accounts(spark, served, report, streamed_ms or 0, at_ms + 1)
+                notes.append(f"{report.accounts['counted'] or 0:,} events counted")
         events.unpersist()
         records.unpersist()
         report.seconds = self.clock.total()
@@ -208,39 +219,39 @@ def _reading(cluster: Cluster, shop: str, frame: lake.Frame, catalogue: Mapping[
     return Reading(cluster, shop, frame.at_ms, frame.floor_ms, frame.until_ms, frame.actions_ms, frame.keep, catalogue)
 
 
-def _compare_live(spark: SparkSession, reading: Reading, frame: lake.Frame, names: Names, report: Report) -> None:
-    people = lake.people(spark, frame).persist()
-    for wanted, subjects in _chunks(people, names.subjects):
+def _compare_live(
+    spark: SparkSession, reading: Reading, frame: lake.Frame, names: Names, report: Report, events: int
+) -> None:
+    for wanted, subjects in _chunks(lake.people(spark, frame), names.subjects, events):
         _compare_people(reading, wanted, subjects, frame.keep, report)
-    people.unpersist()
-    items = lake.items(spark, frame).persist()
-    for wanted, ids in _chunks(items, names.items):
-        found = dict(reading.items(sorted(ids | set(wanted))))
-        for item, row in found.items():
+    for wanted, ids in _chunks(lake.items(spark, frame), names.items, events):
+        for item, row in reading.items(sorted(ids | set(wanted))):
             report.add_row("item.", item, wanted.get(item, lake.NO_ITEM), row)
-    items.unpersist()
     weights = {(row.category, row.item_id): row.weight for row in lake.trending(spark, frame).collect()}
     trending = reading.trending(names.trending)
     for category, item in {**weights, **trending}:
         name = "shop.trending_by_category" if category else "shop.trending"
         key = (category, item)
         report.add(name, f"{category}/{item}", weights.get(key, 0.0), trending.get(key, 0.0))
-    owners = {row.visitor: row.owner for row in lake.owners(spark).collect()}
+    owners = {row.visitor: row.owner for row in spark.table("parity_owners").collect()}
     known = reading.owners(sorted({*owners, *names.visitors}))
     for visitor in {**owners, **known}:
         report.add("user.alias", visitor, owners.get(visitor), known.get(visitor))
 
 
-def _chunks(rows: DataFrame, names: Iterable[str]) -> Iterable[tuple[dict[str, dict[str, Any]], set[str]]]:
-    """Expected rows by entity with the names that Redis has, some thousands at a time."""
-    names = list(names)
-    count = 1 + max(rows.count(), len(names)) // _CHUNK
+def _chunks(rows: DataFrame, names: Sequence[str], events: int) -> Iterator[tuple[dict[str, dict[str, Any]], set[str]]]:
+    """Expected rows by entity with the names that Redis has, some thousands at a time, so that memory is bounded."""
+    count = 1
+    if max(events // _EVENTS_EACH, len(names)) > _CHUNK:
+        rows = rows.persist()
+        count = 1 + max(rows.count(), len(names)) // _CHUNK
     for chunk in range(count):
         part = rows.where(f"crc32(entity) % {count} = {chunk}") if count > 1 else rows
         wanted = {row.entity: row.asDict() for row in part.collect()}
         for row in wanted.values():
             del row["entity"]
         yield wanted, {name for name in names if chunk_of(name, count) == chunk}
+    rows.unpersist()
 
 
 def _compare_people(

@@ -83,7 +83,7 @@ def events_table(spark: SparkSession, records: DataFrame, taken: str) -> DataFra
         """
     )
     first.createOrReplaceTempView("parity_distinct")
-    owners(spark).createOrReplaceTempView("parity_owners")
+    owners(spark).persist().createOrReplaceTempView("parity_owners")
     events = spark.sql(
         """
         SELECT e.*, COALESCE(o.owner, e.subject) AS person

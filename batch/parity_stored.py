@@ -120,10 +120,11 @@ def compare_windows(
             FROM parity_parquet WHERE CAST(window_end AS LONG) * 1000 > {since_ms} GROUP BY 1, 2
             """
         ).persist()
-        newest = rows.agg({"end_ms": "max"}).collect()[0][0] or 0
+        about = rows.selectExpr("MAX(end_ms) AS newest", "COUNT(*) AS rows").collect()[0]
+        newest = about.newest or 0
         closed = f"end_ms > {since_ms} AND end_ms < {newest + int(drained)}"
         expected = parity_expected.windows(spark, column, taken).where(closed)
-        report.accounts[f"{entity}_window_rows"] = rows.count()
+        report.accounts[f"{entity}_window_rows"] = int(about["rows"])
         _compare(spark, report, f"s3.{entity}", expected, rows.where(closed), named)
         rows.unpersist()
 
