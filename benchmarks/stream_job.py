@@ -35,7 +35,12 @@ def create_files(tables: StreamTableEnvironment, settings: Settings, *, folder: 
         WITH ('connector' = 'filesystem', 'path' = '{folder.as_uri()}', 'format' = 'raw'{watch})
         """
     )
-    columns = f"data, '{_SHARD}' AS shard_id, '{_SEQUENCE}' AS sequence_number, CURRENT_ROW_TIMESTAMP() AS arrived"
+    # Made of the record, if only by its being there: constants would reach Python in another form than columns do.
+    made_up = [
+        f"CASE WHEN data IS NULL THEN '' ELSE '{value}' END AS {name}"
+        for name, value in (("shard_id", _SHARD), ("sequence_number", _SEQUENCE))
+    ]
+    columns = ", ".join(("data", *made_up, "CURRENT_ROW_TIMESTAMP() AS arrived"))
     tables.create_temporary_view(RECORDS, tables.sql_query(f"SELECT {columns} FROM record_lines"))
 
 
