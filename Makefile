@@ -24,7 +24,7 @@ OWN_LOG = $(if $(MAP),--map "$$MAP") $(if $(ITEMS),--items "$$ITEMS")
 help: ## Print this help
 	@awk 'BEGIN { FS = ":.*## "; print "Liveshelf: a shop whose recommendations change with every click." } \
 	/^##@ / { printf "\n%s\n", substr($$0, 5) } \
-	/^[a-z][a-z-]*:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	/^[a-z][a-z-]*:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: setup ## Start the whole loop and keep it running (EVENTS=file: on your own log; ARGS="..." is passed on)
 	@LIVESHELF_TIED=1 exec $(PY) -m local.demo $(if $(EVENTS),--events "$$EVENTS" $(OWN_LOG)) $(ARGS)
@@ -36,6 +36,9 @@ evaluate: setup ## What your shop would gain, from its event log alone: EVENTS=f
 	@if [ -z "$$EVENTS" ]; then echo 'evaluate: which log? make evaluate EVENTS=file.csv (or .parquet, .jsonl, .csv.gz)' >&2; exit 2; fi
 	@LIVESHELF_TIED=1 exec $(PY) -m local.evaluate "$$EVENTS" $(OWN_LOG) $(ARGS)
 
+parity: setup ## Recompute every live feature from the lake and compare each value (beside a running demo)
+	@LIVESHELF_PROPERTIES="$${LIVESHELF_PROPERTIES:-$(RUN)/application_properties.json}" $(PY) -m batch.parity $(ARGS)
+
 ##@ Measure
 
 bench-quality: setup ## Quality on a public data set: DATA=folder (benchmarks/public_sets.py says which formats)
@@ -44,6 +47,18 @@ bench-quality: setup ## Quality on a public data set: DATA=folder (benchmarks/pu
 
 bench-train: setup ## Training time and memory by events and items, full against incremental (ARGS=--quick: a minute)
 	@$(PY) -m benchmarks.train $(ARGS)
+
+bench-stream: setup ## The whole stream from files: events/s at parallelism 1 and 2, and where the time goes (ARGS=--quick)
+	@LIVESHELF_TIED=1 $(PY) -m benchmarks.stream $(ARGS)
+
+bench-freshness: setup ## Accepted event to changed list over HTTP, at 100, 500 and 1,000 events/s (ARGS=--quick)
+	@LIVESHELF_TIED=1 $(PY) -m benchmarks.freshness $(ARGS)
+
+bench-state: setup ## State and memory over five times to live and 5 million people (ARGS=--quick)
+	@LIVESHELF_TIED=1 $(PY) -m benchmarks.state $(ARGS)
+
+bench-survival: setup ## Every failure, ROUNDS=10 times; an interrupted run goes on where it was
+	@LIVESHELF_TIED=1 $(PY) -m benchmarks.survival --rounds $(or $(ROUNDS),10) --resume $(ARGS)
 
 ##@ Develop
 
