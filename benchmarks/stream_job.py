@@ -130,7 +130,11 @@ def main() -> None:
         statements = _features(tables, settings, source)
     else:
         statements = build_until(tables, settings, given.part, source=source)
-    statements.execute()
+    submit = getattr(streaming.job, "submit", None)
+    if submit is None or given.part in ("json", "features"):
+        statements.execute()
+    else:
+        submit(tables, statements)
 
 
 if __name__ == "__main__":
