@@ -131,8 +131,9 @@ def compute(requests: Requests, items: ItemValues, trends: npt.NDArray[Any]) -> 
     out[..., 1] = listed
     age = np.maximum(requests.now_ms[:, None] - newest, 0)
     out[..., 2] = np.log1p(count)
-    out[..., 3] = np.where(count > 0, 0.5 ** (age / _NOW_HALF_LIFE_MS), 0.0)
-    out[..., 4] = np.where(count > 0, 0.5 ** (age / _MONTH_HALF_LIFE_MS), 0.0)
+    own = count > 0  # few are: powers are dear
+    out[..., 3][own] = 0.5 ** (age[own] / _NOW_HALF_LIFE_MS)
+    out[..., 4][own] = 0.5 ** (age[own] / _MONTH_HALF_LIFE_MS)
     hour, day = trends[..., 0], trends[..., 1]
     daily = 0.0 if items.daily is None else items.daily[at].astype(np.float64)
     out[..., 5] = np.log((hour + TREND_PRIOR) / (day / 24 + TREND_PRIOR))

@@ -1,19 +1,21 @@
 """Live lists for many people at once: their recent actions and batch lists against one snapshot."""
 
 import logging
+import threading
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
+import numba
 import numpy as np
 import numpy.typing as npt
 
 from contracts.errors import ContractError
 from contracts.lists import Action, BasedOn, Reason, RecommendationList
 from contracts.ranker import NAMES, POOL, ItemValues, Requests, coefficients_of, compute, rerank
-from contracts.scoring import BATCH_REASON, NO_REASON, action_weights, explained_rows
+from contracts.scoring import BATCH_REASON, NO_REASON, REASONS, action_weights, explained_rows
 from contracts.snapshot import Manifest, ModelSettings, Snapshot
 from streaming.columns import SOURCES, TYPE_LETTERS, Histories, Listed, Ranked, histories_of
 from streaming.shelf_filling import LIVE, Fallback, filled
@@ -103,7 +105,7 @@ def warm_up() -> None:
     matrix[0].flags.writeable = matrix[1].flags.writeable = matrix[2].flags.writeable = False
     popularity.flags.writeable = False
     snapshot = Snapshot(Path(), manifest, ["A"], matrix, popularity)
-    live_lists(snapshot, [[Action(0, "a", "view", "A")]], [None], 1, 0)
+    live_lists(snapshot, [[Action(0, "a", "view", "A")]], [None], 1, 0, lambda items: np.zeros((len(items), 2)))
 
 
 def live_lists(
@@ -187,9 +189,10 @@ def _weight_tables(
 
 def _in_order(stage: Stage, order: npt.NDArray[np.int64], final: npt.NDArray[np.float64]) -> Stage:
     """The candidates of stage one as the ranker orders them; reasons go with their item."""
-    items = np.take_along_axis(stage.items, order, 1)
-    reasons = np.take_along_axis(stage.reasons, order[..., None], 1)
-    shares = np.take_along_axis(stage.shares, order[..., None], 1)
+    flat = order + np.arange(len(order))[:, None] * stage.items.shape[1]
+    items = stage.items.ravel()[flat]
+    reasons = stage.reasons.reshape(-1, REASONS)[flat]
+    shares = stage.shares.reshape(-1, REASONS)[flat]
     return Stage(items, np.where(items >= 0, final, 0.0).astype(np.float32), reasons, shares)
 
 
@@ -216,13 +219,47 @@ def live_features(snapshot: Snapshot, requests: Requests, trends: Trends | None)
     found = requests.candidates
     sums = np.zeros((*found.shape, 2))
     if trends is not None:
-        by_rank = found.T.ravel()
-        places, first, which = np.unique(by_rank, return_index=True, return_inverse=True)
-        order = np.argsort(first, kind="stable")  # everybody's best candidates come before anybody's last
-        order = order[places[order] >= 0]
-        known = np.zeros((len(places), 2))
-        if len(order):
-            known[order] = trends([snapshot.items[at] for at in places[order]])
-        sums = known[which].reshape(*found.T.shape, 2).transpose(1, 0, 2)
+        which = np.empty(found.shape, np.int32)
+        places = _by_rank(found, _seen_of(len(snapshot.items)), which)
+        known = np.zeros((len(places) + 1, 2))  # the last row is that of −1, of no candidate
+        if len(places):
+            known[:-1] = trends([snapshot.items[at] for at in places.tolist()])
+        sums = known[which]
     values = ItemValues(snapshot.popularity, snapshot.extras.get("daily"), snapshot.extras.get("price"))
     return compute(requests, values, sums)
+
+
+class _Kept(threading.local):
+    """A thread's working array, −1 everywhere between calls."""
+
+    seen = np.zeros(0, np.int32)
+
+
+_kept = _Kept()
+
+
+def _seen_of(items: int) -> Ints:
+    if len(_kept.seen) < items:
+        _kept.seen = np.full(items, -1, np.int32)
+    return _kept.seen
+
+
+@numba.njit(cache=True, nogil=True)
+def _by_rank(candidates: Any, seen: Any, which: Any) -> Any:
+    """The distinct items among the candidates, everybody's best before anybody's second.
+
+    ``which`` tells the place of each among them, −1 where there is no candidate.
+    """
+    found = np.empty(min(candidates.size, len(seen)), np.int32)
+    count = 0
+    for n in range(candidates.shape[1]):
+        for r in range(candidates.shape[0]):
+            item = candidates[r, n]
+            if item >= 0 and seen[item] < 0:
+                seen[item] = count
+                found[count] = item
+                count += 1
+            which[r, n] = seen[item] if item >= 0 else -1
+    for place in range(count):
+        seen[found[place]] = -1
+    return found[:count]

@@ -162,7 +162,7 @@ def test_sums_are_those_of_the_stored_buckets_and_are_read_again_after_a_few_sec
 def test_a_call_reads_at_most_so_many_items_the_important_and_the_unread_first(redis: Recording) -> None:
     items = [f"J{at}" for at in range(5)]
     redis.execute([grow_buckets(item_key("most", item), {BUCKET_S: (1.0, 0, 0, 0)}, 60, 0) for item in items])
-    trends = ItemTrends(redis, ttl_ms=5000, most=2)
+    trends = ItemTrends(redis, ttl_ms=5000, most=2, pause_ms=0)
     redis.rounds.clear()
     assert trends.sums("most", items, NOW_MS)[:, 1].tolist() == [1, 1, 0, 0, 0]
     assert trends.sums("most", items, NOW_MS + 9000)[:, 1].tolist() == [1, 1, 1, 1, 0]
@@ -172,10 +172,18 @@ def test_a_call_reads_at_most_so_many_items_the_important_and_the_unread_first(r
 
 
 def test_the_cache_forgets_what_was_read_longest_ago(redis: Recording) -> None:
-    trends = ItemTrends(redis, ttl_ms=5000, kept=2)
+    trends = ItemTrends(redis, ttl_ms=5000, kept=2, pause_ms=0)
     trends.sums("kept", ["K0", "K1", "K2"], NOW_MS)
     redis.rounds.clear()
     trends.sums("kept", ["K1", "K2"], NOW_MS + 1)
     assert redis.read() == []
     trends.sums("kept", ["K0"], NOW_MS + 1)
     assert redis.read() == ["K0"]
+
+
+def test_between_two_reads_there_is_a_pause_in_which_what_is_known_is_used(redis: Recording) -> None:
+    redis.execute([grow_buckets(item_key("pause", item), {BUCKET_S: (1.0, 0, 0, 0)}, 60, 0) for item in ("P0", "P1")])
+    trends = ItemTrends(redis, pause_ms=200)
+    trends.sums("pause", ["P0"], NOW_MS)
+    assert trends.sums("pause", ["P1", "P0"], NOW_MS + 199)[:, 0].tolist() == [0.0, 1.0]
+    assert trends.sums("pause", ["P1", "P0"], NOW_MS + 200)[:, 0].tolist() == [1.0, 1.0]

@@ -2,17 +2,14 @@
 
 import subprocess
 import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
-import numba
 import numpy as np
 import pytest
 
 from contracts.lists import Action, RecommendationList
-from contracts.settings import StreamingSettings
 from contracts.snapshot import Manifest, ModelSettings, Snapshot, write_snapshot
-from streaming import shelf_writer
 from streaming.shelf_scoring import live_lists
 
 ITEMS = [f"I{i}" for i in range(40)]
@@ -116,18 +113,6 @@ def test_people_in_one_batch_do_not_influence_each_other(snapshot: Snapshot) -> 
     assert together == alone
 
 
-def test_the_warm_up_compiles_for_the_very_types_of_a_mapped_snapshot(
-    snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    compiled = []
-    monkeypatch.setattr(
-        shelf_writer, "explained_rows", lambda *given: compiled.append([numba.typeof(a) for a in given[0]])
-    )
-    nothing: Any = None
-    shelf_writer.ShelfWriter(nothing, nothing, StreamingSettings(), nothing, lambda: 0).warm_up()
-    assert compiled == [[numba.typeof(a) for a in snapshot.matrix]]
-
-
 def test_nothing_is_left_to_compile_after_the_warm_up(snapshot: Snapshot) -> None:
     """In a process of its own, in which no other test has compiled: each kernel knows one set of types, and no more."""
     code = f"""
@@ -154,3 +139,34 @@ assert compiled() == before, (before, compiled())
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_trends_are_asked_of_each_candidate_once_everybodys_best_first(
+    dense: np.ndarray, tmp_path: Path, make_manifest: Callable[..., Manifest]
+) -> None:
+    rows, columns = np.nonzero(dense)
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=40))])
+    models = []
+    for theta in (0.0, 1.0):
+        manifest = make_manifest(
+            version=f"theta-{theta}", model=ModelSettings(theta=theta), feature_names=["trend_1h"], coefficients=[9.0]
+        )
+        folder = tmp_path / manifest.version
+        write_snapshot(folder, manifest, ITEMS, (indptr, columns, dense[rows, columns]), np.ones(40))
+        models.append(Snapshot.open(folder))
+    people = [history(("view", "I3")), history(("view", "I4")), []]
+    plain = live_lists(models[0], people, [None] * 3, 40, 0)
+    hot = plain[1].items[5]
+    asked: list[list[str]] = []
+
+    def trends(items: Sequence[str]) -> np.ndarray:
+        asked.append(list(items))
+        return np.array([[1000.0 if item == hot else 0.0] * 2 for item in items])
+
+    ranked = live_lists(models[1], people, [None] * 3, 40, 0, trends)
+    scored = [[i for i, s in zip(live.items, live.scores, strict=True) if s > 0] for live in plain]
+    by_rank = [items[n] for n in range(40) for items in scored if n < len(items)]
+    assert asked == [list(dict.fromkeys(by_rank))]
+    assert ranked[1].items[0] == hot
+    assert ranked[1].reasons[0] == plain[1].reasons[5]  # reasons go with their item
+    assert sorted(ranked[1].items) == sorted(plain[1].items)
