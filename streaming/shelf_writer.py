@@ -47,9 +47,12 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Value:
-    """A stored value and what becomes of it. ``head`` is what it began with when it was read, ``b""`` for none."""
+    """A stored value and what becomes of it. ``head`` is what it began with when it was read, ``b""`` for none; ``rev``
+    is that as a revision, if it was one.
+    """
 
     head: bytes
+    rev: str | None
     packed: Packed
     items: list[str] = field(default_factory=list)
     version: str | None = None
@@ -127,7 +130,7 @@ class ShelfWriter:
         return values, {who: people[who] for who, done in zip(values, won, strict=False) if not done}
 
     def _replacement(self, who: Who, value: Value, now_us: int) -> Command:
-        rev = next_rev(value.head.decode() or None, now_us)
+        rev = next_rev(value.rev, now_us)
         return compare_and_set(user_key(*who), value.head, pack(rev, value.packed), self._settings.user_ttl_s)
 
     def _read(
@@ -156,13 +159,13 @@ class ShelfWriter:
         Raising would stop the stream, and a replay would read the same bytes again.
         """
         if not data:
-            return Value(b"", Packed())
+            return Value(b"", None, Packed())
         try:
-            return Value(data[:REV_BYTES], unpack(data))
-        except msgspec.MsgspecError as exc:
+            return Value(data[:REV_BYTES], _rev(data[:REV_BYTES]), unpack(data))
+        except (msgspec.MsgspecError, ValueError) as exc:
             self._measures.count("unreadable")
             _log.warning("a stored value is replaced: %s; got %r", exc, data[:80])
-            return Value(data[:REV_BYTES], Packed())
+            return Value(data[:REV_BYTES], None, Packed())
 
     def _join_owners(
         self,
@@ -267,6 +270,11 @@ class ShelfWriter:
         received = columns["received_ms"]
         rows = (person.newest_row for person in change.people.values() if person.newest_row >= 0)
         self._measures.fresh([now_ms - int(received[row]) for row in rows])
+
+
+def _rev(head: bytes) -> str:
+    int(head, 16)
+    return head.decode()
 
 
 @contextmanager
