@@ -6,8 +6,6 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-import psutil
-
 from benchmarks.survival_stand import VERSION, Stand
 from contracts.errors import LocalStackError, StoreError
 from local.faults import Fault, Kind
@@ -37,10 +35,8 @@ def nothing(stand: Stand) -> float:
 
 def kill_taskmanager(stand: Stand) -> float:
     """kill -9 of the TaskManager. Its Python workers lose their parent and must not stay behind."""
-    workers = stand.python_workers()
-    began = _kill(stand, "flink-taskmanager")
-    _await_end(workers)
-    return began
+    stand.left_behind = stand.python_workers()
+    return _kill(stand, "flink-taskmanager")
 
 
 def kill_jobmanager(stand: Stand) -> float:
@@ -53,14 +49,13 @@ def kill_jobmanager(stand: Stand) -> float:
 
 
 def kill_worker(stand: Stand) -> float:
-    """kill -9 of one Python worker; the job restarts, and starts new ones for all."""
-    workers = stand.python_workers()
-    if not workers:
+    """kill -9 of one Python worker. Flink finds out with the next record; then all tasks get new workers."""
+    stand.left_behind = stand.python_workers()
+    if not stand.left_behind:
         msg = "the job has no Python worker; is it running?"
         raise LocalStackError(msg)
     began = time.monotonic()
-    workers[0].kill()
-    _await_end(workers)
+    stand.left_behind[0].kill()
     return began
 
 
@@ -130,14 +125,6 @@ def _kill(stand: Stand, service: str) -> float:
     began = time.monotonic()
     os.kill(stand.stack.supervisor.pid(service), signal.SIGKILL)
     return began
-
-
-def _await_end(workers: Sequence[psutil.Process]) -> None:
-    wait_until(
-        lambda: not any(worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE for worker in workers),
-        "the end of the old Python workers",
-        seconds=60,
-    )
 
 
 def _answers(stand: Stand) -> bool:

@@ -96,9 +96,11 @@ def _suffer(stand: Stand, scenario: Scenario, traffic: Traffic, account: Account
     if not scenario.quiet:
         stand.await_checkpoint()  # so that there is state to come back to, and there are events behind it
         stand.drops.look()  # the next attempt of the job counts from 0
+    sender.go_on()
     since = scenario.act(stand)
     seconds = stand.recovered(traffic, account, since)
     sender.end()
+    stand.await_reaped()
     return seconds
 
 

@@ -51,6 +51,7 @@ class Stand:
         self.redis: Cluster = stores.cluster
         self.drops = WindowDrops(stack.flink)
         self.sent: dict[str, list[Event]] = {}
+        self.left_behind: list[psutil.Process] = []
 
     @property
     def job(self) -> str:
@@ -135,6 +136,15 @@ class Stand:
         """The processes that run the job's Python functions."""
         return [process for process in marked(self.stack.supervisor.run) if _is_worker(process)]
 
+    def await_reaped(self) -> None:
+        """Wait for the end of the workers that a scenario left without a parent or with a dead neighbour."""
+
+        def gone(worker: psutil.Process) -> bool:
+            return not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE
+
+        wait_until(lambda: all(map(gone, self.left_behind)), "the end of the old Python workers", seconds=60)
+        self.left_behind = []
+
     def dead(self) -> str | None:
         try:
             self.stack.supervisor.check()
@@ -152,23 +162,34 @@ def _is_worker(process: psutil.Process) -> bool:
 
 
 class Sender(threading.Thread):
-    """Sends a run's traffic at an even rate beside the scenario; :meth:`end` waits for the last record and its fate."""
+    """Sends a run's traffic at an even rate beside the scenario; the second half not before :meth:`go_on`.
+
+    So a fault, however late it comes, comes in the midst of traffic.
+    """
 
     def __init__(self, stand: Stand, traffic: Traffic, account: Account, seconds: float) -> None:
         super().__init__(name="sender", daemon=True)
         self._stand, self._traffic, self._account, self._seconds = stand, traffic, account, seconds
+        self._second_half = threading.Event()
         self._failure: LiveshelfError | None = None
 
     def run(self) -> None:
         """Send everything."""
-        parts = max(1, round(self._seconds * _PARTS_PER_S))
-        each, began = -(-self._traffic.left // parts), time.monotonic()
+        parts = max(2, round(self._seconds * _PARTS_PER_S))
+        each = -(-self._traffic.left // parts)
         try:
-            for part in range(1, parts + 1):
+            for part in range(parts):
+                if part == parts // 2:
+                    self._second_half.wait()
+                began = time.monotonic()
                 self._stand.put(self._traffic.take(each, datetime.now(UTC)), self._account)
-                time.sleep(max(0.0, began + part / _PARTS_PER_S - time.monotonic()))
+                time.sleep(max(0.0, began + 1 / _PARTS_PER_S - time.monotonic()))
         except LiveshelfError as exc:
             self._failure = exc
+
+    def go_on(self) -> None:
+        """Let the second half be sent."""
+        self._second_half.set()
 
     def end(self) -> None:
         """Wait until all is sent.
@@ -176,6 +197,7 @@ class Sender(threading.Thread):
         Raises:
             LocalStackError: a record was not taken.
         """
+        self.go_on()
         self.join()
         if self._failure is not None:
             raise self._failure
