@@ -31,7 +31,7 @@ from local.stack import Stack
 __all__ = ["main", "spread"]
 
 _FEATURE: Final = re.compile(r"\b(item|user)_\w+")
-_QUICK: Final = 300_000
+_QUICK: Final = 120_000
 _USER_KEYS: Final = user_key("default", "*")
 
 
@@ -77,7 +77,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help=f"{_QUICK:,} events, one repeat: does it work")
     given = parser.parse_args(argv)
     if given.quick:
-        given.events, given.repeats, given.people = min(given.events, _QUICK), 1, min(given.people, 50_000)
+        given.events, given.repeats, given.people = min(given.events, _QUICK), 1, min(given.people, 20_000)
     given.degrees = [int(degree) for degree in given.parallelism.split(",")]
     return given
 
