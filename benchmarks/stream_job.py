@@ -79,7 +79,7 @@ def _json(tables: StreamTableEnvironment, folder: Path) -> Any:
 
 def _features(tables: StreamTableEnvironment, settings: Settings, source: Any) -> Any:
     """For each feature a running value of its own, beside one without any: the difference is what the feature costs."""
-    build_until(tables, settings, "parsed", source=source)  # for its views
+    build_until(tables, settings, "events", source=source)  # for its views
     statements = tables.create_statement_set()
     for entity, key, features in (("item", "item_id", ITEM_FEATURES), ("user", "subject", USER_FEATURES)):
         for name, chosen in [("none", ()), ("all", features), *((feature.name, (feature,)) for feature in features)]:
@@ -101,7 +101,7 @@ def _running(tables: StreamTableEnvironment, name: str, key: str, features: tupl
         """
     )
     bucket = "occurred_ms - MOD(occurred_ms, 300000) AS bucket_ms"
-    return f"INSERT INTO {name} SELECT event_id, {', '.join(values)} FROM (SELECT *, {bucket} FROM parsed)"
+    return f"INSERT INTO {name} SELECT event_id, {', '.join(values)} FROM (SELECT *, {bucket} FROM events)"
 
 
 def main() -> None:
