@@ -48,7 +48,8 @@ class Serve(ScalarFunction):  # type: ignore[misc]
         self._models = Models(objects, shops, Path(streaming.snapshot_cache), poll_s)
         self._categories = Categories(objects, shops, poll_s)
         measures = Measures(context.get_metric_group())
-        cluster = Cluster.from_settings(self._settings, attempts=6)
+        # Half a minute without Redis is waited for. Giving up earlier costs a restart, with new workers and a replay.
+        cluster = Cluster.from_settings(self._settings, attempts=40)
         self._writer = ShelfWriter(cluster, self._models, streaming, measures, time.time_ns, self._categories.category)
         for shop in shops:
             self._models.current(shop)
