@@ -165,7 +165,7 @@ def _pack_list(live: RecommendationList) -> bytes:
         based_ms=live.based_on.occurred_ms if live.based_on else 0,
         based_id=live.based_on.event_id if live.based_on else "",
         written_at=live.written_at,
-        items=join_ids(live.items),
+        items=join_ids(live.items).encode(),
         scores=struct.pack(f"<{len(live.scores)}f", *live.scores),
         terms=join_ids(terms),
         places=bytes(places),
@@ -189,7 +189,7 @@ def _unpack_list(data: bytes) -> RecommendationList:
         model_version=packed.model_version,
         based_on=BasedOn(packed.based_ms, packed.based_id) if packed.based_id else None,
         written_at=packed.written_at,
-        items=split_ids(packed.items),
+        items=split_ids(packed.items.decode()),
         scores=[round(score, 5) for score in scores],
         reasons=[
             [reason for reason in named[at : at + MOST_REASONS] if reason] for at in range(0, len(named), MOST_REASONS)

@@ -59,7 +59,7 @@ class Owner(msgspec.Struct, frozen=True, array_like=True, order=True):
 
 
 class PackedList(msgspec.Struct, array_like=True):
-    """A live list: ids joined, scores float32; ``terms`` are the item ids that reasons name, joined.
+    """A live list: ids joined (in UTF-8), scores float32; ``terms`` are the item ids that reasons name, joined.
 
     ``places`` (uint8) and ``shares`` (int16, thousandths) hold :data:`MOST_REASONS` reasons an item, or nothing at all.
     ``based_id`` is empty where the list is based on no event.
@@ -70,7 +70,7 @@ class PackedList(msgspec.Struct, array_like=True):
     based_ms: int
     based_id: str
     written_at: int
-    items: str
+    items: bytes
     scores: bytes
     terms: str
     places: bytes

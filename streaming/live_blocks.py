@@ -1,26 +1,52 @@
 """Between stored values and the arrays of scoring: histories out of many values at once, live lists back into them."""
 
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import msgspec
+import numba
 import numpy as np
 import numpy.typing as npt
 
-from contracts.packed import BATCH_PLACE, MOST_REASONS, NO_PLACE, Packed, PackedList, join_ids, split_ids
+from contracts.packed import BATCH_PLACE, MOST_REASONS, NO_PLACE, Packed, join_ids, split_ids
 from contracts.scoring import BATCH_REASON
 from streaming.columns import SOURCES, Histories, Ranked
 
-__all__ = ["Blocks", "histories_of_values", "live_blocks"]
+__all__ = ["Blocks", "Names", "histories_of_values", "live_blocks", "warm_up"]
 
 _encoder = msgspec.msgpack.Encoder()
 
 
-class Blocks:
-    """Live lists of R people as they are stored, ``blocks``; ``items`` are the ids of each list, best first."""
+class Blocks(NamedTuple):
+    """Live lists of R people as they are stored, and the ids of each, joined, in UTF-8."""
 
-    def __init__(self, blocks: list[bytes], items: list[list[str]]) -> None:
-        self.blocks = blocks
-        self.items = items
+    blocks: list[bytes]
+    items: list[bytes]
+
+
+class Names(NamedTuple):
+    """Names of items as bytes, so that lists are put together without a Python object an item.
+
+    Name i is ``text[offsets[i]:offsets[i + 1]]``; ``names`` are those it was made of.
+    """
+
+    names: Sequence[str]
+    offsets: npt.NDArray[np.int64]
+    text: npt.NDArray[np.uint8]
+
+    @classmethod
+    def of(cls, names: Sequence[str]) -> "Names":
+        """Names in their order."""
+        encoded = [name.encode() for name in names]
+        return cls(names, _ends([len(name) for name in encoded]), np.frombuffer(b"".join(encoded), np.uint8).copy())
+
+    def reaching(self, names: Sequence[str]) -> "Names":
+        """These names and those behind them in ``names``, which begin with these."""
+        if len(names) == len(self.names):
+            return self
+        more = Names.of(names[len(self.names) :])
+        offsets = np.concatenate((self.offsets, more.offsets[1:] + self.offsets[-1]))
+        return Names(names, offsets, np.concatenate((self.text, more.text)))
 
 
 def histories_of_values(values: Sequence[Packed], length: int) -> Histories:
@@ -38,26 +64,30 @@ def histories_of_values(values: Sequence[Packed], length: int) -> Histories:
     return Histories(offsets, flat, np.frombuffer(letters.encode(), np.uint8), times[turned])
 
 
-def live_blocks(ranked: Ranked, histories: Histories, values: Sequence[Packed], version: str, now_ms: int) -> Blocks:
-    """The lists as they are stored; each is based on its value's newest action."""
-    counts = (ranked.items >= 0).sum(axis=1).tolist()
+def live_blocks(
+    ranked: Ranked, histories: Histories, values: Sequence[Packed], version: str, now_ms: int, names: Names
+) -> Blocks:
+    """The lists as they are stored; each is based on its value's newest action.
+
+    ``names`` are those of the snapshot, with which those of ``ranked`` begin.
+    """
+    counts = (ranked.items >= 0).sum(axis=1)
     size = ranked.items.shape[1]
     scores = ranked.scores.astype("<f4", copy=False).tobytes()
     places, shares = _terms(ranked)
+    text, cuts = _texts(np.ascontiguousarray(ranked.items), names.reaching(ranked.names))
     sources = [SOURCES[source] for source in ranked.sources.tolist()]
-    offsets, names = histories.offsets.tolist(), ranked.names
-    blocks, lists = [], []
-    for row, places_of in enumerate(ranked.items.tolist()):
-        count, value = counts[row], values[row]
-        items = [names[place] for place in places_of[:count]]
-        first, terms = row * size, row * size * MOST_REASONS
-        packed = PackedList(
+    offsets, blocks, lists = histories.offsets.tolist(), [], []
+    for row, count in enumerate(counts.tolist()):
+        value, first, terms = values[row], row * size, row * size * MOST_REASONS
+        items = text[cuts[row] : cuts[row + 1] - 1]
+        packed = (
             sources[row],
             version,
             int.from_bytes(value.times[-8:], "little"),
             value.ids.rpartition("\n")[2],
             now_ms,
-            join_ids(items),
+            items,
             scores[4 * first : 4 * (first + count)],
             join_ids(histories.items[offsets[row] : offsets[row + 1]]),
             places[terms : terms + MOST_REASONS * count],
@@ -69,12 +99,71 @@ def live_blocks(ranked: Ranked, histories: Histories, values: Sequence[Packed], 
 
 
 def _terms(ranked: Ranked) -> tuple[bytes, bytes]:
+    places, shares = np.empty(ranked.reasons.shape, np.uint8), np.empty(ranked.reasons.shape, np.int16)
+    _pack_terms(np.ascontiguousarray(ranked.reasons), np.ascontiguousarray(ranked.shares), places, shares)
+    return places.tobytes(), shares.astype("<i2", copy=False).tobytes()
+
+
+def _texts(items: npt.NDArray[np.int32], names: Names) -> tuple[bytes, list[int]]:
+    """The names of all lists, a line feed behind each, and where the lists begin and end."""
+    ends = np.zeros(len(items) + 1, np.int64)
+    _measure(items, names.offsets, ends)
+    joined = np.empty(ends[-1], np.uint8)
+    _join(items, names.offsets, names.text, ends, joined)
+    return joined.tobytes(), ends.tolist()
+
+
+@numba.njit(cache=True, nogil=True)
+def _measure(items: Any, offsets: Any, ends: Any) -> None:
+    """Where each list's text ends: every name is followed by one byte."""
+    for r in range(len(items)):
+        length = 0
+        for n in range(items.shape[1]):
+            item = items[r, n]
+            if item >= 0:
+                length += offsets[item + 1] - offsets[item] + 1
+        ends[r + 1] = ends[r] + length
+
+
+@numba.njit(cache=True, nogil=True)
+def _join(items: Any, offsets: Any, text: Any, ends: Any, out: Any) -> None:
+    """The names of each list, a line feed behind each."""
+    for r in range(len(items)):
+        at = ends[r]
+        for n in range(items.shape[1]):
+            item = items[r, n]
+            if item < 0:
+                continue
+            for place in range(offsets[item], offsets[item + 1]):
+                out[at] = text[place]
+                at += 1
+            out[at] = 10
+            at += 1
+
+
+@numba.njit(cache=True, nogil=True)
+def _pack_terms(reasons: Any, shares: Any, places: Any, thousandths: Any) -> None:
     """Places and shares of all reasons as they are stored."""
-    reasons = ranked.reasons
-    places = np.where(reasons >= 0, np.minimum(reasons, NO_PLACE), NO_PLACE)
-    places[reasons == BATCH_REASON] = BATCH_PLACE
-    shares = np.clip(np.rint(ranked.shares * 1000), -32768, 32767).astype("<i2")
-    return places.astype(np.uint8).tobytes(), shares.tobytes()
+    for r in range(reasons.shape[0]):
+        for n in range(reasons.shape[1]):
+            for t in range(reasons.shape[2]):
+                reason = reasons[r, n, t]
+                if reason == BATCH_REASON:
+                    places[r, n, t] = BATCH_PLACE
+                elif reason < 0 or reason > BATCH_PLACE - 1:
+                    places[r, n, t] = NO_PLACE
+                else:
+                    places[r, n, t] = reason
+                share = min(max(shares[r, n, t] * 1000.0, -32768.0), 32767.0)
+                thousandths[r, n, t] = np.int16(np.rint(share))
+
+
+def warm_up() -> None:
+    """Compile the kernels, or load them from their cache."""
+    nobody = np.zeros((0, 1, MOST_REASONS))
+    items, reasons = np.zeros((0, 1), np.int32), nobody.astype(np.int32)
+    ranked = Ranked(["A"], items, items.astype(np.float32), np.zeros(0, np.uint8), reasons, nobody.astype(np.float32))
+    live_blocks(ranked, histories_of_values([], 1), [], "", 0, Names.of(["A"]))
 
 
 def _ends(counts: Sequence[int]) -> npt.NDArray[np.int64]:

@@ -4,7 +4,7 @@ import gc
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
@@ -20,16 +20,17 @@ from contracts.snapshot import Snapshot
 from stores.cluster import Cluster
 from stores.retry import delays
 from stores.scripts import Command, compare_and_set, grow_buckets
+from streaming import live_blocks, shelf_scoring
 from streaming.batch_lists import BatchLists
 from streaming.batching import Change, Columns, EventRow, Person, Served, Who, changes_of, columns_of
 from streaming.fallback import TrendingFallback
 from streaming.item_trends import ItemTrends
-from streaming.live_blocks import histories_of_values, live_blocks
+from streaming.live_blocks import Names, histories_of_values
 from streaming.measures import Measures
 from streaming.models import Models
 from streaming.revising import HORIZON_MS, actions_of, revise
 from streaming.shelf_filling import cold_arrays
-from streaming.shelf_scoring import live_arrays, warm_up
+from streaming.shelf_scoring import live_arrays
 from streaming.trending import Trending
 
 __all__ = ["Outcomes", "ShelfWriter"]
@@ -54,7 +55,7 @@ class Value:
     head: bytes
     rev: str | None
     packed: Packed
-    items: list[str] = field(default_factory=list)
+    items: bytes = b""
     version: str | None = None
 
 
@@ -78,11 +79,13 @@ class ShelfWriter:
         self._category = category
         self._trends = ItemTrends(cluster)
         self._fallback = TrendingFallback(Trending(cluster), category or (lambda *_: ""))
+        self._names: dict[str, Names] = {}
         self._batch_lists = BatchLists(lambda: measures.count("unreadable"))
 
     def warm_up(self) -> None:
         """Compile the kernels (or load them from their cache) so that no visitor waits for them."""
-        warm_up()
+        shelf_scoring.warm_up()
+        live_blocks.warm_up()
 
     def write(self, rows: Sequence[EventRow]) -> list[Served]:
         """Apply a batch and say what became of each row."""
@@ -232,11 +235,19 @@ class ShelfWriter:
                 trends = partial(self._trends.sums, shop, now_ms=now_ms)
                 ranked = live_arrays(snapshot, histories, listed, self._settings.list_size, now_ms, trends, fallback)
             version = snapshot.version if snapshot else ""
-            lists = live_blocks(ranked, histories, packed, version, now_ms)
+            names = self._names_of(shop, snapshot)
+            lists = live_blocks.live_blocks(ranked, histories, packed, version, now_ms, names)
             for (_, value), block, items in zip(members, lists.blocks, lists.items, strict=True):
                 if items:
                     value.packed.live, value.items, value.version = block, items, version
         self._measures.set("scoring_us_per_list", (self._now_ns() - before) / 1e3 / max(1, len(values)))
+
+    def _names_of(self, shop: str, snapshot: Snapshot | None) -> Names:
+        items = snapshot.items if snapshot else []
+        known = self._names.get(shop)
+        if known is None or (known.names is not items and (items or known.names)):
+            known = self._names[shop] = Names.of(items)
+        return known
 
     def _item_commands(self, change: Change) -> list[Command]:
         """Guarded bucket values of items, and the trend counts of a bucket (``ZADD GT`` keeps the larger)."""
@@ -272,6 +283,11 @@ class ShelfWriter:
         self._measures.fresh([now_ms - int(received[row]) for row in rows])
 
 
+def _head(items: bytes) -> str:
+    """The first ids of a list, as JSON."""
+    return msgspec.json.encode(items.decode().split("\n", _LOGGED)[:_LOGGED]).decode()
+
+
 def _rev(head: bytes) -> str:
     int(head, 16)
     return head.decode()
@@ -295,5 +311,5 @@ def _outcomes(change: Change, values: dict[Who, Value]) -> Outcomes:
     for who, person in change.people.items():
         if person.newest_row >= 0 and (version := values[who].version):
             versions[person.newest_row] = version
-            items[person.newest_row] = msgspec.json.encode(values[who].items[:_LOGGED]).decode()
+            items[person.newest_row] = _head(values[who].items)
     return change.outcomes, versions, items
