@@ -12,6 +12,7 @@ import msgspec
 
 from contracts.affinity import actions_kept
 from contracts.errors import StoreError
+from contracts.features import BUCKET_MS
 from contracts.keys import alias_key, batch_key, item_key, trending_key, user_key
 from contracts.lists import next_rev
 from contracts.packed import REV_BYTES, Packed, pack, unpack
@@ -251,7 +252,7 @@ class ShelfWriter:
 
     def _item_commands(self, change: Change) -> list[Command]:
         """Guarded bucket values of items, and the trend counts of a bucket (``ZADD GT`` keeps the larger)."""
-        oldest_s = (self._now_ns() // 1_000_000 - HORIZON_MS) // 1000
+        oldest_s = (self._now_ns() // 1_000_000 - HORIZON_MS - BUCKET_MS) // 1000  # a window takes what it overlaps
         ttl = self._settings.item_ttl_s
         commands: list[Command] = [
             grow_buckets(item_key(shop, item), buckets, ttl, oldest_s) for (shop, item), buckets in change.items.items()
