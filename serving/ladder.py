@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from contracts.errors import ContractError, StoreError
 from contracts.ids import subject_of
@@ -15,6 +15,9 @@ from serving.reader import Reader
 from serving.shelf import build_shelf, empty_shelf, filled
 
 __all__ = ["Ladder", "Visitor", "Wish"]
+
+_TRENDING_FOR_MS: Final = 60 * 60 * 1000
+"""How long a list of what trended, written for somebody of whom nothing else was known, may stand for the present."""
 
 
 class Visitor(NamedTuple):
@@ -117,8 +120,9 @@ class Ladder:
         return empty_shelf(visitor.id, person.known_as), person.keys
 
     async def _rungs(self, shop: str, person: Person) -> AsyncIterator[tuple[RecommendationList, StoreName]]:
-        if person.value and person.value.live:
-            yield person.value.live, "redis"
+        live = person.value.live if person.value else None
+        if live and (live.source == "live" or self._reader.now_ms() - live.written_at < _TRENDING_FOR_MS):
+            yield live, "redis"
         if pointer := self._reader.pointer(shop):
             place = (shop, pointer.version, person.subject)
             if found := await self._reader.listed(batch_key(*place), batch_row(*place)):

@@ -155,6 +155,10 @@ class Reader:
     async def _read_popular(self, key: tuple[str, str], last: Found | None) -> Found | None:
         return await self.listed(popular_key(*key), popular_row(*key)) or last
 
+    def now_ms(self) -> int:
+        """The clock: epoch milliseconds."""
+        return self._now_ms()
+
     async def trending(self, shop: str, category: str = "") -> RecommendationList | None:
         """What was done most in the last hour, weighted as the stream weighs it; ``None`` in a silent or blind hour."""
         return await self._trending.get((shop, category))

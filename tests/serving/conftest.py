@@ -84,12 +84,13 @@ class Shop:
         subject: str,
         items: list[str] | None,
         actions: Sequence[Action] = (),
+        source: str = "live",
         **fields: Any,
     ) -> None:
         """Write a person's value as the stream does."""
         self.rev += 1
         newest = BasedOn(actions[-1].occurred_ms, actions[-1].event_id) if actions else None
-        live = None if items is None else ranking("live", items, **({"based_on": newest} | fields))
+        live = None if items is None else ranking(source, items, **({"based_on": newest} | fields))
         value = UserValue(rev=f"{self.rev:016x}", actions=list(actions), live=live)
         with self.cluster as cluster:
             cluster.set_many([(user_key(SHOP, subject), encode_value(value), 600)])

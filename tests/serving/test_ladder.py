@@ -54,6 +54,15 @@ def test_an_unknown_visitor_gets_what_is_popular_then_what_is_trending(shop: Any
         until(lambda: shop.get("/v1/trending")["source"] == "popular", "the trending list's end")
 
 
+def test_what_trended_when_a_newcomer_last_acted_is_shown_for_an_hour_and_no_longer(shop: Any) -> None:
+    now_ms = time.time_ns() // 1_000_000
+    for user, age_ms in (("lately", 60_000), ("long-ago", 2 * 3_600_000)):
+        shop.put_live(f"u.{user}", ["i7"], [act("view", "i9")], source="trending", written_at=now_ms - age_ms)
+    lately, long_ago = (shop.get(f"/v1/users/{user}/recommendations") for user in ("lately", "long-ago"))
+    assert (lately["source"], ids(lately)) == ("trending", ["i7"])
+    assert (long_ago["source"], ids(long_ago)) == ("popular", ["i30", "i31", "milk"])
+
+
 def test_an_expired_row_of_dynamodb_is_not_served(shop: Any) -> None:
     assert shop.get("/v1/users/old/recommendations")["source"] == "popular"
 
