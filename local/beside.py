@@ -5,9 +5,9 @@ environment says already stays, so the same command reaches any other deployment
 """
 
 import os
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from typing import NoReturn
 
 from contracts.errors import LiveshelfError, SettingsError
 from contracts.settings import ENVIRONMENT_VARIABLE, MANAGED_PATH
@@ -41,7 +41,7 @@ def environment(given: Mapping[str, str]) -> dict[str, str]:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Become the command; returns only where that cannot be."""
+    """Run the command; returns its exit status."""
     if not argv:
         print("beside: which command? python -m local.beside batch.parity …", file=sys.stderr)
         return 2
@@ -50,11 +50,7 @@ def main(argv: Sequence[str]) -> int:
     except LiveshelfError as exc:
         print(f"{argv[0]}: {exc}", file=sys.stderr)
         return 2
-    _become([sys.executable, "-m", *argv], env)
-
-
-def _become(command: Sequence[str], env: Mapping[str, str]) -> NoReturn:
-    os.execve(command[0], list(command), env)
+    return subprocess.run([sys.executable, "-m", *argv], env=env, check=False).returncode
 
 
 if __name__ == "__main__":
