@@ -28,6 +28,7 @@ from benchmarks.stream_world import publish, start_stack
 from contracts.errors import LiveshelfError, LocalStackError
 from contracts.features import BUCKET_MS
 from deploy.stream_settings import stream_settings
+from local.health import wait_until
 from local.paths import checkout
 from local.stack import Stack
 
@@ -95,6 +96,7 @@ def _run(given: argparse.Namespace, stack: Stack, folder: Path) -> list[Sample]:
     people = People(shop, folder, seconds=seconds, users=given.users, faster=open_ms / 1000 / ttl)
     folder.mkdir()
     job = stack.stage("job", lambda: _submit(stack, folder))
+    wait_until(lambda: stack.flink.rest.running(job), "the job", seconds=180)
     writer = threading.Thread(target=people.write, name="people", daemon=True)
     writer.start()
     try:

@@ -17,7 +17,7 @@ __all__ = ["Progress", "Run", "Tick", "measure", "steady"]
 
 STEADY: Final = (0.15, 0.9)
 """The part of the records between which rates are taken: after the start, before sources run dry."""
-_SERVING: Final = ("recommend", "serve(", "serve[")
+_SERVING: Final = ("recommend", "pythoncalc")
 _EVERY_S: Final = 0.5
 _PATIENCE_S: Final = 900.0
 _ENDED: Final = ("FINISHED", "FAILED", "CANCELED")
@@ -83,7 +83,8 @@ class Progress:
         0 of a job that is a single task: nothing is read from another one.
         """
         found = self.vertices()
-        last = [v for v in found if any(word in v["name"].lower() for word in _SERVING)] or found[1:][-1:]
+        later = [vertex for vertex in found if not vertex["name"].startswith("Source: ")]
+        last = [v for v in later if any(word in v["name"].lower() for word in _SERVING)] or later[-1:]
         return min((float(vertex["metrics"]["read-records"]) for vertex in last), default=0.0)
 
     def gauges(self) -> dict[str, float]:
