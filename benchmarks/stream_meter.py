@@ -103,7 +103,7 @@ class Meter:
             spent[step_of_thread(name)] += (int(fields[11]) + int(fields[12])) * _TICK_S
 
     def _add_worker(self, spent: Spent, worker: psutil.Process) -> None:
-        """A serving worker leaves samples, by which its time is dealt out; another one parses."""
+        """A worker of the serving step leaves samples, by which its time is dealt out; others only parse."""
         try:
             seconds = _seconds(worker)
         except psutil.Error:
