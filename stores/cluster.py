@@ -160,7 +160,8 @@ class Cluster:
     ) -> tuple[list[int], Exception | None]:
         """Send ``pending`` once; return what has to be sent again, and why."""
         slots = self._client.nodes_manager.slots_cache
-        groups: dict[str, tuple[ClusterNode, list[int]]] = {}
+        groups: dict[str, list[int]] = {}
+        owners: dict[str, ClusterNode] = {}
         for i in pending:
             slot = _slot(commands[i])
             try:
@@ -168,8 +169,11 @@ class Cluster:
             except LookupError as exc:
                 message = f"no node serves slot {slot}"
                 raise RedisClusterException(message) from exc
-            groups.setdefault(owner.name, (owner, []))[1].append(i)
-        calls = [(node, members, [commands[i] for i in members]) for node, members in groups.values()]
+            name = owner.name
+            if name not in groups:
+                groups[name], owners[name] = [], owner
+            groups[name].append(i)
+        calls = [(owners[name], members, [commands[i] for i in members]) for name, members in groups.items()]
         again, failure = self._settle(commands, self._exchange(calls), results)
         if asked := [(i, answer) for i, answer in again if type(answer) is AskError]:  # MovedError is one, too
             again = [(i, answer) for i, answer in again if type(answer) is not AskError]
@@ -239,8 +243,8 @@ def _key_of(command: Command) -> str:
 
 def _slot(command: Command) -> int:
     """The slot of a command's key; :func:`redis.crc.key_slot` without its detours, for keys without a hash tag."""
-    key = _key_of(command)
-    return key_slot(key.encode()) if "{" in key else crc_hqx(key.encode(), 0) % SLOTS
+    key: bytes = (command[3] if command[0] == "EVALSHA" else command[1]).encode()
+    return key_slot(key) if b"{" in key else crc_hqx(key, 0) % SLOTS
 
 
 def _rounds(commands: Iterable[Command]) -> Iterator[list[Command]]:

@@ -17,6 +17,7 @@ HORIZON_MS: Final = 24 * 60 * 60 * 1000
 _WIDTH: Final = len(USER_FEATURES)
 _ROW: Final = bucket_row(_WIDTH)
 _BUCKET_S: Final = 300
+_FEW: Final = 4
 
 
 def revise(packed: Packed, person: Person, keep: int, now_ms: int) -> None:
@@ -38,9 +39,10 @@ def actions_of(packed: Packed) -> list[Action]:
 def _add_actions(packed: Packed, news: list[Action], keep: int) -> None:
     """The newest ``keep`` distinct actions of both; the set union is by event id.
 
-    Nearly always one action is newer than all that are known: then the blocks are cut and joined as they are.
+    Nearly always a few actions are newer than all that are known: then the blocks are cut and joined as they are.
+    Where that ends half-way, the union takes in the same actions again.
     """
-    if len(news) == 1 and _append(packed, news[0], keep):
+    if len(news) <= _FEW and all(_append(packed, action, keep) for action in sorted(news)):
         return
     merged = {action[1]: action for action in actions_of(packed)}
     for action in news:
@@ -79,24 +81,23 @@ def _add_buckets(packed: Packed, news: Buckets, oldest_s: int) -> None:
     block = packed.buckets
     while block and int.from_bytes(block[:4], "little") <= oldest_s:
         block = block[_ROW.size :]
-    packed.buckets = block
-    for start, values in sorted(news.items()):
+    for start, values in news.items():
         if start > oldest_s:
-            _add_bucket(packed, start, values)
+            block = _with_bucket(block, start, values)
+    packed.buckets = block
 
 
-def _add_bucket(packed: Packed, start: int, values: tuple[float, ...]) -> None:
-    block = packed.buckets
+def _with_bucket(block: bytes, start: int, values: tuple[float, ...]) -> bytes:
+    """The block with a bucket in its place; most news are of the last bucket or of one behind it."""
     last = block[-_ROW.size :]
-    end = int.from_bytes(last[:4], "little")
-    if start > end or not block:
-        packed.buckets = block + _ROW.pack(start, *values)
-    elif start == end:
-        packed.buckets = block[: -_ROW.size] + _ROW.pack(start, *map(max, _ROW.unpack(last)[1:], values))
-    else:
-        known = unpack_buckets(packed)
-        known[start] = tuple(map(max, known.get(start, values), values))
-        packed.buckets = pack_buckets(known, _WIDTH)
+    end = int.from_bytes(last[:4], "little") if last else -1
+    if start > end:
+        return block + _ROW.pack(start, *values)
+    if start == end:
+        return block[: -_ROW.size] + _ROW.pack(start, *map(max, _ROW.unpack(last)[1:], values))
+    known = {row[0]: row[1:] for row in _ROW.iter_unpack(block)}
+    known[start] = tuple(map(max, known.get(start, values), values))
+    return pack_buckets(known, _WIDTH)
 
 
 def _aliases(known: Mapping[str, int], news: Mapping[str, int]) -> dict[str, int]:
