@@ -35,7 +35,6 @@ Floats = npt.NDArray[np.float32]
 Ragged = tuple[npt.NDArray[np.int64], Ints, Floats]
 
 _UNTOUCHED: Final = np.finfo(np.float32).min
-_SMALLEST: Final = np.finfo(np.float32).tiny
 _LOW: Final = np.uint64(0xFFFFFFFF)
 _SHIFT: Final = np.uint64(32)
 
@@ -160,7 +159,7 @@ def _kernel(matrix: Any, history: Any, batch: Any, blend: Any, scratch: Any, out
 
 @numba.njit(cache=True, nogil=True)
 def _room(top_n: int, longest: int) -> Any:
-    """One source's terms, and of each kept item: the sum of the positive terms, the largest and their sources."""
+    """Room for one row: weights by item, one source's terms, and of each kept item their sum and the three largest."""
     merged, term, total = np.zeros(longest), np.zeros(top_n + 8, np.float32), np.zeros(top_n, np.float32)
     return merged, term, total, np.zeros(top_n, np.int64), np.zeros(top_n, np.int64), np.zeros(top_n, np.int64)
 
@@ -263,7 +262,7 @@ def _score(bits: Any) -> Any:
 
 @numba.njit(cache=True, nogil=True)
 def _sift(heap: Any, at: int, size: int) -> None:
-    """Restore the min-heap below ``at``."""
+    """Restore the min-heap below ``at``; one cell beyond ``size`` is read."""
     key = heap[at]
     while True:
         child = 2 * at + 1
@@ -300,15 +299,13 @@ def _explain(
         w = merged[h] / (top if top > 0 else 1.0)
         if w == 0:
             continue
-        for place in range(count):
-            term[place] = 0
+        term[:count].fill(0)
         for at in range(indptr[items[h]], indptr[items[h] + 1]):
             met = live[indices[at]]
             term[np.uint32(met) if met >= 0 else np.uint32(count + (at & 7))] += w * data[at]
         _rank_terms(count, term, h, total, first, second, third)
     if largest > 0:
-        for place in range(count):
-            term[place] = 0
+        term[:count].fill(0)
         for b in range(len(b_items)):
             met = live[b_items[b]] if b_items[b] >= 0 else _UNTOUCHED
             term[np.uint32(met) if met >= 0 else np.uint32(count)] += blend * b_scores[b] / largest
