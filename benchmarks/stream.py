@@ -28,7 +28,7 @@ from contracts.keys import user_key
 from deploy.stream_settings import stream_settings
 from local.stack import Stack
 
-__all__ = ["main", "spread"]
+__all__ = ["Whole", "feature_us", "main", "result_of", "summary_of"]
 
 _FEATURE: Final = re.compile(r"\b(item|user)_\w+")
 _QUICK: Final = 120_000
@@ -43,15 +43,6 @@ class Whole:
     outcomes: dict[str, int]
     redis_writes: int
     value_bytes: int
-
-
-def spread(values: Sequence[float]) -> dict[str, Any]:
-    """Median and spread of repeats.
-
-    >>> spread([3.0, 1.0, 2.0])
-    {'median': 2.0, 'spread': [1.0, 3.0]}
-    """
-    return {"median": median(values), "spread": [min(values), max(values)]}
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -121,7 +112,7 @@ class _Bench:
                 stack.stage("model", lambda: publish(stack, self._shop, theta=self._given.theta))
                 sent = self._write(degree)
                 runs = [self._whole(stack, degree, sent) for _ in range(self._given.repeats)]
-                whole[str(degree)] = _summary(runs) if runs else {}
+                whole |= {str(degree): summary_of(runs)} if runs else {}
                 for tried in self._given.tried:
                     print(f"  with {tried}:")
                     self._whole(stack, degree, sent, [f"--option={option}" for option in tried.split(",")])
@@ -129,10 +120,10 @@ class _Bench:
                     reference = measure(stack, "json", self._files(degree), sent.lines)
                     parse[str(degree)] = reference.events_per_s
                     print(f"  parallelism {degree}: parse only {reference.events_per_s:,.0f} events/s")
-                if degree == self._given.degrees[-1]:
+                if degree == self._given.degrees[-1] and runs:
                     others = self._last(stack, degree, sent, runs)
             shutil.rmtree(self._files(degree))
-        return _result(whole, parse, others, sent)
+        return result_of(whole, parse, others, sent)
 
     def _files(self, degree: int) -> Path:
         return self._scratch / f"records-{degree}"
@@ -205,7 +196,8 @@ def _tell(degree: int, done: Whole, sent: Sent) -> None:
         print(f"    {100 * part:5.1f} %  {run.us.get(step, 0.0):7.2f} µs an event  {step}")
 
 
-def _summary(runs: Sequence[Whole]) -> dict[str, Any]:
+def summary_of(runs: Sequence[Whole]) -> dict[str, Any]:
+    """The figures of one degree of parallelism: medians of the rates, counts and shares of the last repeat."""
     rates, per_cpu = [r.run.events_per_s for r in runs], [r.run.events_per_cpu_s for r in runs]
     last = runs[-1]
     return {
@@ -221,7 +213,8 @@ def _summary(runs: Sequence[Whole]) -> dict[str, Any]:
     }
 
 
-def _result(whole: dict[str, Any], parse: dict[str, float], others: dict[str, Any], sent: Sent) -> dict[str, Any]:
+def result_of(whole: dict[str, Any], parse: dict[str, float], others: dict[str, Any], sent: Sent) -> dict[str, Any]:
+    """The figures of the RESULT line."""
     shares = {degree: figures.pop("share") for degree, figures in whole.items()}
     redis = others.get("redis_sets_per_s")
     ratios = {}
@@ -234,11 +227,11 @@ def _result(whole: dict[str, Any], parse: dict[str, float], others: dict[str, An
     return {
         "events": sent.lines,
         "parallelism": whole,
-        "references": {"parse_only_events_per_s": parse} | others,
+        "references": {"parse_only_events_per_s": parse} | {k: v for k, v in others.items() if k != "feature_us"},
         "ratios": ratios,
-        "share": next(iter(shares.values())),
+        "share": next(iter(shares.values()), {}),
         "share_by_parallelism": shares,
-        "feature_us": others.pop("feature_us", {}),
+        "feature_us": others.get("feature_us", {}),
     }
 
 
