@@ -88,13 +88,23 @@ def restart_redis_empty(stand: Stand) -> float:
 
 
 def fail_service(stand: Stand, service: str) -> float:
-    """Half a minute in three parts: internal errors, throttling, and answers that are slow or lost."""
+    """Half a minute in three parts: internal errors, throttling, and answers that are slow or lost.
+
+    Raises:
+        LocalStackError: a part met no request, so nothing failed.
+    """
     kinds: Sequence[tuple[Kind, float]] = (("error", 1.0), ("throttle", 1.0), ("lost", 0.2), ("slow", 1.0))
     faults = [Fault(service=service, kind=kind, share=share) for kind, share in kinds]
+    control, before = stand.stack.faults, stand.stack.faults.injected()
     for part in (faults[:1], faults[1:2], faults[2:]):
-        with stand.stack.faults.failing(*part):
+        with control.failing(*part):
             time.sleep(OUTAGE_SECONDS / 3)
-    return time.monotonic()
+    ended, met = time.monotonic(), control.injected()
+    for kind in ("error", "throttle", "slow"):
+        if met.get(name := f"{service} {kind}", 0) == before.get(name, 0):
+            msg = f"no request met the fault {name}; is the stack behind the proxy?"
+            raise LocalStackError(msg)
+    return ended
 
 
 def reshard(stand: Stand) -> float:

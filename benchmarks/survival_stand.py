@@ -16,7 +16,7 @@ import psutil
 from batch.publish import Entry, ListWriter, Stores, switch, upload_snapshot
 from benchmarks.survival_drops import WindowDrops
 from benchmarks.survival_expected import Buckets
-from benchmarks.survival_traffic import ITEMS, Record, Traffic
+from benchmarks.survival_traffic import ITEMS, Mix, Record, Traffic
 from contracts.errors import LiveshelfError, LocalStackError, StoreError
 from contracts.events import Event, encode, partition_key
 from contracts.keys import item_key, user_key
@@ -35,6 +35,7 @@ __all__ = ["VERSION", "Sender", "Stand", "running_stand"]
 
 VERSION: Final = "v1"
 _PROBES: Final = 8
+_WARM_UP: Final = "warm-up"
 _PEOPLE: Final = [f"u.u{n}" for n in range(10)]
 _WARM_SECONDS: Final = 180
 _PARTS_PER_S: Final = 4
@@ -211,9 +212,10 @@ def running_stand(shops: Sequence[str], say: Callable[[str], None], data: Path |
         Stack(say, data or Path(scratch) / "data") as stack,
     ):
         stack.stage("jars", stack.fetch_jars)
-        stack.stage("stores", lambda: stack.start_stores(shops=tuple(shops), faults=True))
+        everything = (*shops, _WARM_UP)
+        stack.stage("stores", lambda: stack.start_stores(shops=everything, faults=True))
         stores = Stores.open(stack.settings)
-        for shop in shops:
+        for shop in everything:
             _publish(stack, stores, shop, Path(scratch) / shop)
         stack.start_delivery(interval_s=2.0)
         stack.stage("flink", lambda: stack.start_flink(port=None))
@@ -221,6 +223,10 @@ def running_stand(shops: Sequence[str], say: Callable[[str], None], data: Path |
         stand = Stand(stack, stores)
         wait_until(lambda: stack.flink.rest.running(stand.job), "the job", seconds=_WARM_SECONDS)
         try:
+            # The first records wait for Python workers to start; that is no recovery of anything.
+            stack.stage(
+                "first list", lambda: stand.recovered(Traffic("warm", _WARM_UP, Mix(), seed=0), Account("warm"), 0)
+            )
             yield stand
         finally:
             stores.cluster.close()
