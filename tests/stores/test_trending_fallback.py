@@ -8,18 +8,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from contracts.features import BUCKET_MS
-from contracts.keys import trending_key
-from contracts.lists import Action
-from contracts.settings import Settings
+from contracts.features import BUCKET_MS, ITEM_FEATURES, USER_FEATURES
+from contracts.keys import trending_key, user_key
+from contracts.lists import Action, RecommendationList, covers, decode_user
+from contracts.settings import Settings, StreamingSettings
 from contracts.snapshot import Manifest, Snapshot, write_snapshot
 from local.valkey import cluster as valkey_cluster
 from stores.cluster import Cluster
 from stores.scripts import Command
+from streaming.batching import EventRow
 from streaming.columns import SOURCES, Ranked, histories_of
 from streaming.fallback import TrendingFallback
+from streaming.measures import Measures
 from streaming.shelf_filling import cold_arrays
 from streaming.shelf_scoring import live_lists
+from streaming.shelf_writer import ShelfWriter
 from streaming.trending import SHOP, Trending
 
 pytestmark = pytest.mark.e2e
@@ -146,3 +149,54 @@ def test_rankings_are_kept_for_a_few_seconds_and_reads_are_bounded(redis: Record
     assert redis.rounds == []
     trending.rankings("kept", ["C"], NOW_MS + 5001)
     assert len(redis.rounds) == 1  # forgotten, as it was read longest ago
+
+
+class Quiet:
+    """A metric group that keeps nothing."""
+
+    def add_group(self, *_: Any) -> "Quiet":
+        return self
+
+    def counter(self, _: str) -> "Quiet":
+        return self
+
+    def inc(self, _: int) -> None:
+        return
+
+    def gauge(self, *_: Any) -> None:
+        return
+
+
+class NoModel:
+    """Nothing is published in any shop."""
+
+    def current(self, _: str) -> None:
+        return None
+
+
+def test_a_shop_without_a_model_recommends_from_its_second_visitor_on(redis: Recording) -> None:
+    """Ada puts a tea in her cart; Bob, who looks at another one a moment later, is shown hers, as trending."""
+    models: Any = NoModel()
+    clock = [NOW_MS * 1_000_000]
+    writer = ShelfWriter(
+        redis,
+        models,
+        StreamingSettings(),
+        Measures(Quiet()),
+        lambda: clock[0],
+        lambda _, item: CATEGORIES.get(item, ""),
+    )
+
+    def act(person: str, kind: str, item: str) -> RecommendationList | None:
+        did = tuple(float(kind in feature.event_types and feature.value == "count") for feature in ITEM_FEATURES)
+        nothing = (0.0,) * len(USER_FEATURES)
+        at = (NOW_MS, NOW_MS, False, True, BUCKET_S * 1000, did, nothing)
+        writer.write([EventRow("newshop", f"e-{person}", kind, f"u.{person}", "", item, *at)])
+        return decode_user(redis.get_many([user_key("newshop", f"u.{person}")])[0] or b"").live
+
+    assert act("ada", "add_to_cart", "t1") is None  # there is nothing yet but what she has just taken
+    clock[0] += 6_000_000_000
+    bobs = act("bob", "view", "t2")
+    assert bobs is not None
+    assert (bobs.source, bobs.items, bobs.model_version) == ("trending", ["t1"], "")
+    assert covers(bobs.based_on, NOW_MS, "e-bob")
