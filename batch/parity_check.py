@@ -1,7 +1,6 @@
 """The parity check as a function: recompute every live feature from the lake and compare it with what is served."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any, Final
@@ -17,7 +16,7 @@ from batch.lake import start_spark
 from batch.parity_found import Names, Reading, chunk_of, scan
 from batch.parity_report import Report
 from batch.publish import versions
-from batch.records import lake_objects, lake_records
+from batch.records import configured, lake_objects, lake_records
 from contracts.errors import SnapshotError
 from contracts.events import FUTURE_MS
 from contracts.items import Item, decode_catalogue
@@ -77,7 +76,7 @@ def check(
     own = None if spark else start_spark(settings, "local[2]", "1g", "liveshelf-parity")
     cluster = Cluster.from_settings(settings, timeout_ms=5000)
     try:
-        with _configured(spark or own):
+        with configured(spark or own):
             task = _Check(
                 spark or own,
                 settings,
@@ -92,23 +91,6 @@ def check(
         cluster.close()
         if own:
             own.stop()
-
-
-@contextmanager
-def _configured(spark: SparkSession) -> Iterator[None]:
-    """The session with what the comparison needs; as it was afterwards."""
-    wanted = {
-        "spark.sql.session.timeZone": "UTC",
-        "spark.sql.shuffle.partitions": str(2 * spark.sparkContext.defaultParallelism),
-    }
-    before = {name: spark.conf.get(name) for name in wanted}
-    try:
-        for name, value in wanted.items():
-            spark.conf.set(name, value)
-        yield
-    finally:
-        for name, value in before.items():
-            spark.conf.set(name, value)
 
 
 @dataclass(frozen=True, slots=True)

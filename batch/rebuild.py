@@ -98,7 +98,23 @@ def rebuild(
         TrainingError: the lake holds nothing of these days.
         StoreError: a store did not answer; what was written stays, and another run goes on.
     """
-    from batch import rebuild_lake  # these need Spark, and a wrong argument should not wait for it
+    from batch.records import configured  # it needs Spark, and a wrong argument should not wait for it
+
+    with configured(spark):
+        return _rebuild(spark, settings, shop, now_ms, days, dry_run, lists, now_ns)
+
+
+def _rebuild(
+    spark: "SparkSession",
+    settings: Settings,
+    shop: str,
+    now_ms: int,
+    days: int,
+    dry_run: bool,
+    lists: bool,
+    now_ns: Callable[[], int],
+) -> Rebuilt:
+    from batch import rebuild_lake
     from batch.records import lake_objects, lake_records
 
     clock, objects = Clock(who="rebuild"), Objects.from_settings(settings)

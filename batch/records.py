@@ -1,6 +1,7 @@
 """Records of the lake as a Spark table, as the stream's own parser takes them: where rebuild and parity begin."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date
 from typing import Any, Final
 
@@ -17,7 +18,7 @@ from contracts.lake import EVENTS_PREFIX, day_prefix
 from contracts.records import RecordColumns, parse_records
 from contracts.settings import Settings
 
-__all__ = ["TORN", "lake_objects", "lake_records"]
+__all__ = ["TORN", "configured", "lake_objects", "lake_records"]
 
 TORN: Final = "torn_object"
 """The reason of one row that stands for the unreadable end of an object."""
@@ -43,6 +44,23 @@ _DDL: Final = (
     "reason string, event_id string, event_type string, subject string, anonymous_id string, item_id string, "
     "occurred_ms long, received_ms long, amount double, late boolean, action boolean"
 )
+
+
+@contextmanager
+def configured(spark: SparkSession) -> Iterator[None]:
+    """The session with what reading events wants: times in UTC, shuffles of a size that fits; as it was afterwards."""
+    wanted = {
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.shuffle.partitions": str(2 * spark.sparkContext.defaultParallelism),
+    }
+    before = {name: spark.conf.get(name) for name in wanted}
+    try:
+        for name, value in wanted.items():
+            spark.conf.set(name, value)
+        yield
+    finally:
+        for name, value in before.items():
+            spark.conf.set(name, value)
 
 
 def lake_objects(settings: Settings, first: date, last: date) -> list[Input]:
