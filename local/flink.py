@@ -104,8 +104,10 @@ class Cluster:
         )
         self._supervisor.start(manager, worker)
 
-    def submit(self, job: Job, *, from_savepoint: Path | None = None) -> str:
+    def submit(self, job: Job, *, from_savepoint: Path | None = None, drop_unknown_state: bool = False) -> str:
         """Submit the job detached, optionally from a savepoint or retained checkpoint, and return its id.
+
+        ``drop_unknown_state`` lets go of state that no operator of the job claims; without it Flink refuses to start.
 
         A retained checkpoint is claimed: the cluster deletes it once newer ones took its place; a savepoint stays.
         Raises LocalStackError with the client's last lines when the job could not be built or was refused.
@@ -116,7 +118,7 @@ class Cluster:
             with log.open("w") as out:
                 try:
                     code = subprocess.run(
-                        [str(part) for part in self._run_command(job, from_savepoint)],
+                        [str(part) for part in self._run_command(job, from_savepoint, drop_unknown_state)],
                         stdin=subprocess.DEVNULL,
                         stdout=out,
                         stderr=subprocess.STDOUT,
@@ -165,7 +167,7 @@ class Cluster:
         except LocalStackError:
             return False
 
-    def _run_command(self, job: Job, from_savepoint: Path | None) -> list[str | Path]:
+    def _run_command(self, job: Job, from_savepoint: Path | None, drop: bool) -> list[str | Path]:
         command: list[str | Path] = [pyflink_home() / "bin" / "flink", "run", "-d", "-py", job.script]
         if job.jarfile:
             command += ["--jarfile", job.jarfile]
@@ -174,6 +176,8 @@ class Cluster:
         if from_savepoint:
             claim = "CLAIM" if from_savepoint.name.startswith("chk-") else "NO_CLAIM"
             command[2:2] = ["-s", from_savepoint.as_uri(), "-claimMode", claim]
+            if drop:
+                command[2:2] = ["--allowNonRestoredState"]
         return [*command, *job.arguments]
 
     def _client_env(self, job: Job) -> dict[str, str]:

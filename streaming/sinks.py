@@ -40,12 +40,12 @@ _SERVED: Final = {
 }
 
 
-def create_sinks(tables: StreamTableEnvironment, settings: Settings) -> None:
-    """Create the tables ``item_features``, ``user_features``, ``dead_letter`` and ``served``.
+def create_sinks(tables: StreamTableEnvironment, settings: Settings, base: str = "") -> None:
+    """Create the tables ``item_features``, ``user_features``, ``dead_letter`` and ``served``, below ``base``.
 
     Parquet files roll with every checkpoint and become visible when it completes, so a row is there exactly once.
     """
-    base = f"s3a://{settings.lake_bucket}/"  # the scheme that the managed service wants of a job's own file system
+    base = base or f"s3a://{settings.lake_bucket}/"  # the scheme that the managed service wants of a job's file system
     _create(tables, "item_features", base, _features(ITEM_FEATURES), ("shop", "dataset", "entity", *_TIME))
     _create(tables, "user_features", base, _features(USER_FEATURES), ("shop", "dataset", "entity", *_TIME))
     _create(tables, "dead_letter", base, _DEAD, ("shop", "dataset", *_TIME))

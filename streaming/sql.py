@@ -5,11 +5,43 @@ from typing import Final
 
 from contracts.features import BUCKET_MS, ITEM_FEATURES, USER_FEATURES, BucketFeature, feature_columns
 
-__all__ = ["DISTINCT", "bucket_values", "distinct_events", "rejected_rows", "served_rows", "windows"]
+__all__ = [
+    "DISTINCT",
+    "accepted_rows",
+    "bucket_values",
+    "distinct_events",
+    "parsed_records",
+    "rejected_rows",
+    "served_rows",
+    "windows",
+]
 
 DISTINCT: Final = (
     "shop_id, event_id, event_type, subject, anonymous_id, item_id, occurred_ms, received_ms, amount, late, action"
 )
+
+
+def parsed_records(records: str) -> str:
+    """Each record with the row that ``parse`` makes of it, still as one column.
+
+    The fields are taken out of it only behind a boundary of planning: here the planner would call the function anew for
+    each of them.
+    """
+    return f"""
+        SELECT data, shard_id, sequence_number, arrived_ms, parse(data, arrived_ms) AS parsed
+        FROM (SELECT data, shard_id, sequence_number, {_ARRIVED_MS} AS arrived_ms FROM {records})
+    """
+
+
+_ARRIVED_MS: Final = (
+    "1000 * CAST(TIMESTAMPDIFF(SECOND, TIMESTAMP '1970-01-01 00:00:00', CAST(arrived AS TIMESTAMP(3))) AS BIGINT)"
+)
+
+
+def accepted_rows(records: str, columns: Sequence[str]) -> str:
+    """The fields of the parsed rows without a fault, as columns."""
+    fields = ", ".join(f"parsed.{column} AS {column}" for column in columns)
+    return f"SELECT {fields}, rowtime, proctime FROM {records} WHERE parsed.reason = ''"
 
 
 def distinct_events(parsed: str) -> str:
@@ -19,9 +51,9 @@ def distinct_events(parsed: str) -> str:
     flag a key.
     """
     return f"""
-        SELECT {DISTINCT}, rowtime, proctime FROM (
+        SELECT {DISTINCT} FROM (
             SELECT *, ROW_NUMBER() OVER (PARTITION BY shop_id, event_id ORDER BY proctime ASC) AS nth
-            FROM {parsed} WHERE reason = ''
+            FROM {parsed}
         ) WHERE nth = 1
     """
 
@@ -68,13 +100,13 @@ def windows(events: str, entity: str, column: str, features: Sequence[BucketFeat
     """
 
 
-def rejected_rows(parsed: str) -> str:
+def rejected_rows(records: str) -> str:
     """Rejected records with the reason and where on the stream they are, for the dead-letter prefix."""
     time = "TO_TIMESTAMP(FROM_UNIXTIME(arrived_ms / 1000))"
     partition = _partition("'dead-letter'", time, "'_unknown'")
     return f"""
-        SELECT reason, detail, shard_id, sequence_number, arrived_ms, data, {partition}
-        FROM {parsed} WHERE reason <> ''
+        SELECT parsed.reason, parsed.detail, shard_id, sequence_number, arrived_ms, data, {partition}
+        FROM {records} WHERE parsed.reason <> ''
     """
 
 

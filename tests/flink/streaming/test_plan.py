@@ -1,10 +1,11 @@
-"""The plan of the job, read from EXPLAIN: what runs once must be planned once."""
+"""The execution plan keeps its promises: one source, one parse, one serving call, names for people, uids for state."""
 
 import json
 import os
 import re
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -13,16 +14,22 @@ from local import toolchain
 
 pytestmark = pytest.mark.flink
 
-EXPLAIN = """
+SHOW = """
+import json
 from contracts.settings import load
-from streaming.job import build, environment
-print(build(environment(load()), load()).explain())
+from streaming.job import build, environment, graph
+tables = environment(load())
+statements = build(tables, load())
+plan = statements.explain()
+shown = graph(tables, statements)
+uids = {str(node.getId()): node.getTransformationUID() for node in shown.getStreamNodes().toArray()}
+print("PLAN" + json.dumps({"explained": plan, "graph": json.loads(shown.getStreamingPlanAsJSON()), "uids": uids}))
 """
 
 
 @pytest.fixture(scope="module")
-def plan(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The optimised execution plan, made in a process of its own because a JVM gateway outlives its tests."""
+def plan(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Plan and graph of the job, made in a process of its own because a JVM gateway outlives its tests."""
     properties = tmp_path_factory.mktemp("plan") / "application_properties.json"
     properties.write_text(json.dumps(to_properties(Settings(aws_endpoint="http://127.0.0.1:1"))))
     env = os.environ | {
@@ -31,25 +38,68 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> str:
         "HADOOP_CLASSPATH": ":".join(str(jar) for jar in toolchain.jars().flink_lib),
     }
     done = subprocess.run(
-        [sys.executable, "-c", EXPLAIN], env=env, capture_output=True, text=True, timeout=180, check=False
+        [sys.executable, "-c", SHOW], env=env, capture_output=True, text=True, timeout=180, check=False
     )
     assert done.returncode == 0, done.stderr[-4000:]
-    return done.stdout.partition("== Optimized Execution Plan ==")[2]
+    shown: dict[str, Any] = json.loads(done.stdout.partition("PLAN")[2])
+    return shown
 
 
-def test_the_stream_is_read_once_and_each_record_parsed_once(plan: str) -> None:
-    assert plan.count("TableSourceScan(") == 1
+@pytest.fixture(scope="module")
+def nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
+    """The operators of the whole graph."""
+    found: list[dict[str, Any]] = plan["graph"]["nodes"]
+    return found
 
 
-def test_the_serving_step_that_writes_is_called_once(plan: str) -> None:
-    assert len(re.findall(r"PythonCalc\(.*serve\(", plan)) == 1
+def contents(nodes: list[dict[str, Any]], pattern: str) -> list[str]:
+    return [node["contents"] for node in nodes if re.search(pattern, node["contents"])]
 
 
-def test_duplicates_are_dropped_by_the_append_only_form_before_anything_counts(plan: str) -> None:
-    assert plan.count("Deduplicate(keep=[FirstRow], key=[shop_id, event_id], order=[PROCTIME])") == 1
-    assert "ChangelogNormalize" not in plan
+def test_the_stream_is_read_once_and_each_record_parsed_once(nodes: list[dict[str, Any]]) -> None:
+    assert len([node for node in nodes if node["pact"] == "Data Source"]) == 1
+    assert len(contents(nodes, r"\bparse\(")) == 1
 
 
-def test_every_sink_hangs_on_the_one_source(plan: str) -> None:
-    sinks = re.findall(r"Sink\(table=\[default_catalog\.default_database\.(\w+)\]", plan)
-    assert sorted(sinks) == ["dead_letter", "item_features", "served", "user_features"]
+def test_the_serving_step_that_writes_is_called_once(plan: dict[str, Any], nodes: list[dict[str, Any]]) -> None:
+    optimised = plan["explained"].partition("== Optimized Execution Plan ==")[2]
+    assert len(re.findall(r"PythonCalc\(.*serve\(", optimised)) == 1
+    assert len(contents(nodes, r"PythonCalc.*\bserve\(")) == 1
+
+
+def test_duplicates_are_dropped_by_the_append_only_form_before_anything_counts(nodes: list[dict[str, Any]]) -> None:
+    (found,) = contents(nodes, "Deduplicate")
+    assert re.search(r"Deduplicate\(keep=\[FirstRow\], key=\[[^,]+, [^,]+\], order=\[PROCTIME\]\)", found)
+    assert not contents(nodes, "ChangelogNormalize")
+
+
+def test_every_operator_has_a_uid_of_its_own_and_state_is_under_known_ones(plan: dict[str, Any]) -> None:
+    uids = list(plan["uids"].values())
+    assert None not in uids
+    assert len(uids) == len(set(uids))
+    stateful = {"events", "distinct", "served", "dead-letter", "item-features", "user-features"}
+    assert stateful <= set(uids)
+    for sums in ("item-sums", "user-sums", "item-windows", "user-windows"):
+        assert [uid for uid in uids if re.fullmatch(rf"{sums}-[0-9a-f]{{8}}", uid)], uids
+
+
+def test_people_find_each_step_under_a_name_that_says_what_it_does(nodes: list[dict[str, Any]]) -> None:
+    names = {node["type"] for node in nodes}
+    assert {
+        "Source: read events",
+        "parse and validate",
+        "event time",
+        "drop repeated events",
+        "sum up items",
+        "sum up visitors",
+        "recommend and write to Redis",
+        "sum windows of items",
+        "close windows of items",
+        "sum windows of visitors",
+        "close windows of visitors",
+        "write served log",
+        "write dead letters",
+        "write features of items",
+        "write features of visitors",
+    } <= names
+    assert not [name for name in names if re.search(r"\[\d+\]|StreamingFileWriter|Calc|Unnamed", name)]
