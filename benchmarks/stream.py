@@ -63,7 +63,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar="KEY=VALUE,…",
         help="one more run with these options of the job, to see what a setting does",
     )
-    parser.add_argument("--features", action="store_true", help="also what each feature's running value costs")
+    parser.add_argument("--no-features", action="store_true", help="not what each feature's running value costs")
     parser.add_argument("--no-references", action="store_true")
     parser.add_argument("--quick", action="store_true", help=f"{_QUICK:,} events, one repeat: does it work")
     given = parser.parse_args(argv)
@@ -86,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     shutil.rmtree(scratch, ignore_errors=True)
     settings = stream_settings().groups()
-    if given.quick or given.flink or given.theta or given.no_references or given.tried:
+    if given.quick or given.flink or given.theta or given.no_references or given.no_features or given.tried:
         print(f"not for the history: {vars(given)}")
         print(result_line(figures, machine=before, settings=settings, repeats=given.repeats), flush=True)
     else:
@@ -163,7 +163,7 @@ class _Bench:
             rate = sets_per_s(nodes, value=value, depth=depth)
             print(f"  Valkey alone: {rate:,.0f} SETs/s of {value} bytes, {depth} a round trip")
             found |= {"redis_sets_per_s": round(rate), "redis_value_bytes": value, "redis_depth": depth}
-        if self._given.features:
+        if not self._given.no_features:
             found["feature_us"] = feature_us(measure(stack, "features", self._files(degree), sent.lines).us)
         return found
 

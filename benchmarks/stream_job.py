@@ -11,7 +11,7 @@ import streaming.job
 from benchmarks.stream_sampler import sampled_serve
 from contracts.features import ITEM_FEATURES, USER_FEATURES, BucketFeature
 from contracts.settings import Settings, load
-from streaming.job import build, build_until, environment
+from streaming.job import build, build_until, environment, submit
 from streaming.sinks import create_sinks
 from streaming.source import RECORDS
 
@@ -130,8 +130,7 @@ def main() -> None:
         statements = _features(tables, settings, source)
     else:
         statements = build_until(tables, settings, given.part, source=source)
-    submit = getattr(streaming.job, "submit", None)
-    if submit is None or given.part in ("json", "features"):
+    if given.part in ("json", "features"):
         statements.execute()
     else:
         submit(tables, statements)

@@ -27,7 +27,7 @@ _KINDS: Final = (
     ("garbage collection", ("G1 ", "GC ", "VM Thread", "VM Periodic", "Reference Handl")),
     ("RocksDB background", ("rocksdb",)),
     ("Java to Python", ("grpc", "Beam", "bundle", "Timer", "pool-", "SimpleInProcess", "DirectExecutor")),
-    ("network between tasks", ("Flink Netty", "netty", "epoll")),
+    ("network between tasks", ("OutputFlusher", "Flink Netty", "netty", "epoll")),
     (
         "checkpoints and files",
         ("AsyncOperations", "s3a", "jobmanager-io", "taskmanager-io", "cluster-io", "Channel state"),
