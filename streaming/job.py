@@ -148,7 +148,7 @@ def _parsed(tables: StreamTableEnvironment, settings: Settings) -> None:
     )
     tables.create_temporary_view("timed", tables.from_data_stream(records, schema))
     tables.create_temporary_view("untimed", tables.from_data_stream(records))
-    tables.create_temporary_view("parsed", tables.sql_query(sql.accepted_rows("timed", list(PARSED))))
+    tables.create_temporary_view("parsed", tables.sql_query(sql.parsed_columns("timed", list(PARSED))))
     tables.create_temporary_view("rejected", tables.sql_query(sql.rejected_rows("untimed")))
 
 

@@ -7,9 +7,9 @@ from contracts.features import BUCKET_MS, ITEM_FEATURES, USER_FEATURES, BucketFe
 
 __all__ = [
     "DISTINCT",
-    "accepted_rows",
     "bucket_values",
     "distinct_events",
+    "parsed_columns",
     "parsed_records",
     "rejected_rows",
     "served_rows",
@@ -38,10 +38,10 @@ _ARRIVED_MS: Final = (
 )
 
 
-def accepted_rows(records: str, columns: Sequence[str]) -> str:
-    """The fields of the parsed rows without a fault, as columns."""
+def parsed_columns(records: str, columns: Sequence[str]) -> str:
+    """The fields of the parsed rows as columns."""
     fields = ", ".join(f"parsed.{column} AS {column}" for column in columns)
-    return f"SELECT {fields}, rowtime, proctime FROM {records} WHERE parsed.reason = ''"
+    return f"SELECT {fields}, rowtime, proctime FROM {records}"
 
 
 def distinct_events(parsed: str) -> str:
@@ -53,7 +53,7 @@ def distinct_events(parsed: str) -> str:
     return f"""
         SELECT {DISTINCT} FROM (
             SELECT *, ROW_NUMBER() OVER (PARTITION BY shop_id, event_id ORDER BY proctime ASC) AS nth
-            FROM {parsed}
+            FROM {parsed} WHERE reason = ''
         ) WHERE nth = 1
     """
 

@@ -69,7 +69,7 @@ def test_the_serving_step_that_writes_is_called_once(plan: dict[str, Any], nodes
 
 def test_duplicates_are_dropped_by_the_append_only_form_before_anything_counts(nodes: list[dict[str, Any]]) -> None:
     (found,) = contents(nodes, "Deduplicate")
-    assert re.search(r"Deduplicate\(keep=\[FirstRow\], key=\[[^,]+, [^,]+\], order=\[PROCTIME\]\)", found)
+    assert re.search(r"Deduplicate\(keep=\[FirstRow\], key=\[shop_id, event_id\], order=\[PROCTIME\]\)", found)
     assert not contents(nodes, "ChangelogNormalize")
 
 
