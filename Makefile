@@ -37,7 +37,10 @@ evaluate: setup ## What your shop would gain, from its event log alone: EVENTS=f
 	@LIVESHELF_TIED=1 exec $(PY) -m local.evaluate "$$EVENTS" $(OWN_LOG) $(ARGS)
 
 parity: setup ## Recompute every live feature from the lake and compare each value (beside a running demo)
-	@LIVESHELF_PROPERTIES="$${LIVESHELF_PROPERTIES:-$(RUN)/application_properties.json}" $(PY) -m batch.parity $(ARGS)
+	@$(PY) -m local.beside batch.parity $(ARGS)
+
+rebuild: setup ## Live values from the lake back into Redis (beside a running demo; ARGS=--lists: batch lists too)
+	@$(PY) -m local.beside batch.rebuild $(ARGS)
 
 ##@ Measure
 
@@ -93,7 +96,8 @@ clean: ## Remove the environment, caches in the checkout and run data
 	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 	@if [ -d "$(CACHE)" ]; then echo "clean: the download cache stays; remove it with: rm -rf $(CACHE)"; fi
 
-.PHONY: help demo demo-check evaluate bench-quality bench-train setup test test-unit lint format lock clean
+.PHONY: help demo demo-check evaluate parity rebuild bench-quality bench-train bench-stream bench-freshness \
+	bench-state bench-survival setup test test-unit lint format lock clean
 
 $(READY):
 	@python=$$(command -v python3.11 || command -v python3 || true); \
