@@ -5,13 +5,12 @@ import sys
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Final
 
-from batch.arguments import known_shop, whole_number
+from batch.arguments import add_live_values, known_shop, whole_number
 from batch.parity_report import Report
 from contracts.errors import LiveshelfError, SettingsError
-from contracts.settings import ENVIRONMENT_VARIABLE, MANAGED_PATH, Settings, load, to_properties
+from contracts.settings import Settings, load, to_properties
 
 __all__ = ["main"]
 
@@ -72,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--shop", help="shop id (default: the first one of the settings)")
+    add_live_values(parser)
     parser.add_argument("--at", type=_instant, metavar="TIME", help="the instant: now, epoch ms, or RFC 3339")
     parser.add_argument(
         "--settle",
@@ -87,20 +86,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="TIME",
         help="only events received from then on passed through the stream (default: its log says; 0: all)",
     )
-    parser.add_argument(
-        "--days", type=whole_number, default=30, metavar="N", help="days of recent actions (default: %(default)s)"
-    )
     parser.add_argument("--drained", action="store_true", help="the stream has written its last windows")
-    parser.add_argument(
-        "--properties",
-        type=Path,
-        metavar="FILE",
-        help=f"where the stores are (default: ${ENVIRONMENT_VARIABLE}, then {MANAGED_PATH})",
-    )
-    parser.add_argument(
-        "--master", default="local[2]", help="Spark master; spark-submit's own wins (default: %(default)s)"
-    )
-    parser.add_argument("--driver-memory", default="1g", help="heap of a local Spark (default: %(default)s)")
     return parser
 
 

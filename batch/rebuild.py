@@ -15,7 +15,7 @@ import msgspec
 import pyarrow as pa
 
 from batch.activate import activate, read_manifest
-from batch.arguments import known_shop, whole_number
+from batch.arguments import add_live_values, known_shop
 from batch.clock import Clock
 from batch.progress import spark_progress
 from batch.publish import Stores
@@ -28,7 +28,7 @@ from contracts.items import decode_catalogue
 from contracts.keys import rebuilt_key
 from contracts.lake import catalogue_path
 from contracts.lists import Action, Owner
-from contracts.settings import ENVIRONMENT_VARIABLE, MANAGED_PATH, Settings, load
+from contracts.settings import Settings, load
 from stores.cluster import Cluster
 from stores.objects import NotFound, Objects
 
@@ -263,22 +263,9 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--shop", help="shop id (default: the first one of the settings)")
-    parser.add_argument(
-        "--days", type=whole_number, default=30, metavar="N", help="days of recent actions (default: %(default)s)"
-    )
+    add_live_values(parser)
     parser.add_argument("--lists", action="store_true", help="also give Redis the live model's batch lists back")
     parser.add_argument("--dry-run", action="store_true", help="count what would be written")
-    parser.add_argument(
-        "--properties",
-        type=Path,
-        metavar="FILE",
-        help=f"where the stores are (default: ${ENVIRONMENT_VARIABLE}, then {MANAGED_PATH})",
-    )
-    parser.add_argument(
-        "--master", default="local[2]", help="Spark master; spark-submit's own wins (default: %(default)s)"
-    )
-    parser.add_argument("--driver-memory", default="1g", help="heap of a local Spark (default: %(default)s)")
     return parser
 
 

@@ -244,7 +244,7 @@ BASE_OPTIONS: Mapping[str, str] = {
     "taskmanager.memory.jvm-metaspace.size": "768m",  # every resubmission leaves a class loader behind
     "taskmanager.jvm-exit-on-oom": "true",  # else it lingers half dead and nothing restarts it
     "taskmanager.numberOfTaskSlots": "4",
-    # Of the managed memory of a slot RocksDB gets seven tenths (Flink: four); sorting and Python need little of it here.
+    # Of the managed memory of a slot RocksDB gets seven tenths (Flink: four); sorting and Python need little of it.
     "taskmanager.memory.managed.consumer-weights": "OPERATOR:20,STATE_BACKEND:70,PYTHON:10",
     "parallelism.default": "2",
     **stream_settings().flink,
