@@ -6,16 +6,22 @@ from typing import Final
 __all__ = [
     "ERRORS_PREFIX",
     "EVENTS_PREFIX",
+    "attribution_prefix",
+    "attribution_totals_path",
+    "attribution_units_path",
     "base_path",
     "catalogue_path",
     "compacted_path",
     "contents_path",
     "dataset_prefix",
     "day_prefix",
+    "experiment_results_path",
+    "experiments_path",
     "features_day_prefix",
     "model_prefix",
     "models_prefix",
     "moments_prefix",
+    "new_items_path",
     "people_path",
     "pointer_path",
     "refused_report_path",
@@ -71,6 +77,43 @@ def catalogue_path(shop: str) -> str:
 def visitors_path(shop: str) -> str:
     """A JSON array of a few known user ids that the storefront page offers to look through; it may be absent."""
     return f"shop={shop}/catalogue/visitors.json"
+
+
+def experiments_path(shop: str) -> str:
+    """The shop's experiments, one JSON document (:mod:`contracts.experiments`); absent: none.
+
+    It is replaced as a whole. Writers name the entity tag they read (``If-Match``), so that no change is lost.
+    """
+    return f"shop={shop}/serving/experiments.json"
+
+
+def experiment_results_path(shop: str, experiment_id: str) -> str:
+    """What an experiment has shown so far, as :class:`contracts.experiment_results.ExperimentResults`."""
+    return f"shop={shop}/serving/experiment-results/{experiment_id}.json"
+
+
+def new_items_path(shop: str) -> str:
+    """Which items are not new any more, and how the new ones did (:mod:`contracts.exploration`); gzipped JSON."""
+    return f"shop={shop}/serving/new-items.json.gz"
+
+
+def attribution_prefix(shop: str) -> str:
+    """Impressions, and what they led to, see :mod:`batch.attribution`."""
+    return f"shop={shop}/dataset=attribution/"
+
+
+def attribution_totals_path(shop: str, day: date) -> str:
+    """One row for each list, placement, model version and variant of a UTC day.
+
+    >>> attribution_totals_path("default", date(2026, 1, 5))
+    'shop=default/dataset=attribution/table=totals/year=2026/month=01/day=05/totals.parquet'
+    """
+    return f"{attribution_prefix(shop)}table=totals/year={day:%Y}/month={day:%m}/day={day:%d}/totals.parquet"
+
+
+def attribution_units_path(shop: str, day: date) -> str:
+    """One row for each unit of each experiment that was in it on a UTC day."""
+    return f"{attribution_prefix(shop)}table=units/year={day:%Y}/month={day:%m}/day={day:%d}/units.parquet"
 
 
 def moments_root(shop: str) -> str:
