@@ -1,12 +1,13 @@
 """What is kept of a person and what is served: recent actions, feature buckets, recommendation lists."""
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Literal
 
 import msgspec
 
 from contracts.errors import ContractError
+from contracts.held import CartMark
 from contracts.packed import (
     BATCH_PLACE,
     LETTERS,
@@ -35,10 +36,13 @@ __all__ = [
     "RecommendationList",
     "Source",
     "UserValue",
+    "bought_of",
+    "cart_of",
     "covers",
     "decode_list",
     "decode_user",
     "encode_value",
+    "hold",
     "merge_actions",
     "next_rev",
     "prune_buckets",
@@ -100,6 +104,8 @@ class UserValue(msgspec.Struct, frozen=True, kw_only=True):
     ``identify`` joins an anonymous visitor to a user: the user's ``aliases`` are the anonymous ids with the time of the
     latest such event (epoch ms), at most :data:`MOST_ALIASES`, the newest; the visitor's value has an ``owner``. Both
     stay what they are: a reader adds the buckets and merges the actions of a user and of all aliases.
+
+    ``bought`` (item id → newest time, epoch ms) and ``cart`` say what the person holds, see :mod:`contracts.held`.
     """
 
     rev: str
@@ -108,9 +114,14 @@ class UserValue(msgspec.Struct, frozen=True, kw_only=True):
     live: RecommendationList | None = None
     aliases: dict[str, int] = {}
     owner: Owner | None = None
+    bought: dict[str, int] = {}
+    cart: list[CartMark] = []
 
 
 MOST_ALIASES: Final = 32
+_ADDED: Final = LETTERS["add_to_cart"]
+_REMOVED: Final = LETTERS["remove_from_cart"]
+_INSIDE: Final = {_ADDED: True, _REMOVED: False}
 _encoder = msgspec.json.Encoder()
 _list = msgspec.json.Decoder(RecommendationList)
 _list_encoder = msgspec.msgpack.Encoder()
@@ -147,7 +158,31 @@ def encode_value(value: UserValue | RecommendationList) -> bytes:
         aliases=value.aliases,
         owner=value.owner,
     )
+    hold(packed, value.bought, value.cart)
     return pack(value.rev, packed)
+
+
+def hold(packed: Packed, bought: Mapping[str, int] | None, cart: Sequence[CartMark] | None) -> None:
+    """Put purchases and cart into a packed value; ``None`` leaves what is there."""
+    if bought is not None:
+        packed.bought_times, packed.bought = struct.pack(f"<{len(bought)}q", *bought.values()), join_ids(bought)
+    if cart is not None:
+        packed.cart_times = struct.pack(f"<{len(cart)}q", *[mark.occurred_ms for mark in cart])
+        packed.cart_letters = "".join([_ADDED if mark.inside else _REMOVED for mark in cart])
+        packed.cart_ids, packed.cart = join_ids(m.event_id for m in cart), join_ids(m.item_id for m in cart)
+
+
+def bought_of(packed: Packed) -> dict[str, int]:
+    """The purchases of a packed value: item id → newest time, epoch ms; oldest first."""
+    times = struct.unpack(f"<{len(packed.bought_times) // 8}q", packed.bought_times)
+    return dict(zip(split_ids(packed.bought), times, strict=True))
+
+
+def cart_of(packed: Packed) -> list[CartMark]:
+    """The marks of the cart of a packed value, oldest first."""
+    times = struct.unpack(f"<{len(packed.cart_times) // 8}q", packed.cart_times)
+    parts = zip(times, split_ids(packed.cart_ids), split_ids(packed.cart), packed.cart_letters, strict=True)
+    return [CartMark(at, event_id, item_id, _INSIDE[letter]) for at, event_id, item_id, letter in parts]
 
 
 def _pack_list(live: RecommendationList) -> bytes:
@@ -215,6 +250,8 @@ def decode_user(data: bytes) -> UserValue:
             live=_unpack_list(packed.live) if packed.live else None,
             aliases=packed.aliases,
             owner=packed.owner,
+            bought=bought_of(packed),
+            cart=cart_of(packed),
         )
     except (msgspec.MsgspecError, ValueError, LookupError, struct.error) as exc:
         message = f"a stored user value cannot be read: {exc!r}; got {data[:80]!r}; expected a UserValue"

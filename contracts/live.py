@@ -23,6 +23,7 @@ from contracts.features import (
     last_ms,
     window_sums,
 )
+from contracts.held import CartMark, merge_bought, merge_cart
 from contracts.items import Item
 from contracts.lists import Action, UserValue, merge_actions
 from contracts.sessions import SESSION_GAP_MS, newest_session
@@ -173,8 +174,9 @@ def add_buckets(features: Sequence[BucketFeature], parts: Iterable[Buckets]) -> 
 def joined(subject: str, value: UserValue | None, visitors: Iterable[UserValue]) -> UserValue | None:
     """One person, of the stored values of a user and of the anonymous visitors that ``identify`` said they are.
 
-    Buckets are added, actions merged by ``event_id`` (as many as the longest part holds); list and revision are the
-    user's. A visitor who is somebody else by now, on a shared device, is left out.
+    Buckets are added, actions merged by ``event_id`` (as many as the longest part holds), purchases and carts are
+    united (:mod:`contracts.held`); list and revision are the user's. A visitor who is somebody else by now, on a shared
+    device, is left out.
 
     >>> from contracts.lists import Owner
     >>> mine = UserValue(rev="0" * 16, actions=[Action(2, "b", "view", "B")], buckets={"0": [1.0]}, aliases={"x": 9})
@@ -194,7 +196,11 @@ def joined(subject: str, value: UserValue | None, visitors: Iterable[UserValue])
         actions = merge_actions(actions, part.actions, keep)
     buckets = add_buckets(USER_FEATURES, [user_buckets(part.buckets) for part in parts])
     stored = {str(start // 1000): values for start, values in buckets.items()}
-    return msgspec.structs.replace(first, actions=actions, buckets=stored)
+    bought: dict[str, int] = {}
+    cart: list[CartMark] = []
+    for part in parts:
+        bought, cart = merge_bought(bought, part.bought, -1), merge_cart(cart, part.cart, -1)
+    return msgspec.structs.replace(first, actions=actions, buckets=stored, bought=bought, cart=cart)
 
 
 def user_features(

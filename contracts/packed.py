@@ -82,6 +82,10 @@ class Packed(msgspec.Struct, array_like=True):
 
     ``buckets`` are records of a start (uint32 epoch seconds) and ``width`` float64 values, by start. ``live`` is a
     :class:`PackedList`, encoded, or empty; ``aliases`` and ``owner`` as in :class:`contracts.lists.UserValue`.
+
+    ``bought_times`` (int64 epoch ms) and ``bought`` are the purchases of :mod:`contracts.held`, oldest first, and
+    ``cart_times``, ``cart_letters`` (of ``add_to_cart``, ``remove_from_cart``), ``cart_ids``, ``cart`` the marks of the
+    cart. They came later: a value without them is whole.
     """
 
     times: bytes = b""
@@ -93,6 +97,12 @@ class Packed(msgspec.Struct, array_like=True):
     live: bytes = b""
     aliases: dict[str, int] = {}
     owner: Owner | None = None
+    bought_times: bytes = b""
+    bought: str = ""
+    cart_times: bytes = b""
+    cart_letters: str = ""
+    cart_ids: str = ""
+    cart: str = ""
 
 
 _encoder = msgspec.msgpack.Encoder()

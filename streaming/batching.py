@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from contracts.features import ITEM_FEATURES, TREND_WEIGHTS, USER_FEATURES, feature_columns
+from contracts.held import CartMark
 from contracts.packed import LETTERS, Owner
 
 __all__ = ["COLUMNS", "Change", "Columns", "EventRow", "Person", "Served", "changes_of", "columns_of"]
@@ -49,6 +50,9 @@ COLUMNS: Final = (*EventRow._fields[:-2], *_ITEM_COLUMNS, *_USER_COLUMNS)
 _WEIGHTS: Final = np.array([TREND_WEIGHTS.get(feature.name, 0.0) for feature in ITEM_FEATURES])
 
 
+_FACTS: Final = {"identify", "add_to_cart", "remove_from_cart", "purchase"}
+
+
 class Served(NamedTuple):
     """What became of an event: one row of the ``served`` log.
 
@@ -69,12 +73,14 @@ class Person:
     buckets: Buckets = field(default_factory=dict)
     aliases: dict[str, int] = field(default_factory=dict)
     owner: Owner | None = None
+    bought: dict[str, int] = field(default_factory=dict)
+    cart: list[CartMark] = field(default_factory=list)
     newest_row: int = -1
 
     @property
     def changed(self) -> bool:
         """Whether anything about the person has to be written."""
-        return bool(self.actions or self.buckets or self.aliases or self.owner)
+        return bool(self.actions or self.buckets or self.aliases or self.owner or self.bought or self.cart)
 
 
 @dataclass(slots=True)
@@ -102,7 +108,7 @@ def changes_of(columns: Columns) -> Change:
     for at, start, largest in _largest(items, starts, values, ~late):
         change.items.setdefault(items[at], {})[start] = largest
     _add_actions(change, columns, people, np.flatnonzero(action))
-    _add_aliases(change, columns, people)
+    _add_facts(change, columns, people)
     _add_trends(change)
     return change
 
@@ -157,16 +163,30 @@ def _add_actions(change: Change, columns: Columns, people: Sequence[Who], rows: 
         change.outcomes[change.people[who].newest_row] = "scored"
 
 
-def _add_aliases(change: Change, columns: Columns, people: Sequence[Who]) -> None:
-    """Who somebody is does not go out of date, so lateness does not matter."""
+def _add_facts(change: Change, columns: Columns, people: Sequence[Who]) -> None:
+    """Who somebody is and what they hold does not go out of date, so lateness does not matter.
+
+    Most events are none of these, and one look at their type is all that they cost.
+    """
+    times, ids, items = columns["occurred_ms"], columns["event_id"], columns["item_id"]
     for row, kind in enumerate(columns["event_type"]):
-        if kind != "identify":
+        if kind not in _FACTS:
             continue
-        (shop, subject), alias, at = people[row], columns["anonymous_id"][row], columns["occurred_ms"][row]
-        aliases = _person(change, people[row]).aliases
-        aliases[alias] = max(at, aliases.get(alias, at))
-        visitor = _person(change, (shop, f"a.{alias}"))
-        visitor.owner = latest(visitor.owner, Owner(at, subject))
+        if kind == "identify":
+            _add_alias(change, people[row], columns["anonymous_id"][row], times[row])
+        elif kind == "purchase":
+            bought, item, at = _person(change, people[row]).bought, items[row], times[row]
+            bought[item] = max(at, bought.get(item, at))
+        else:
+            mark = CartMark(times[row], ids[row], items[row], kind == "add_to_cart")
+            _person(change, people[row]).cart.append(mark)
+
+
+def _add_alias(change: Change, who: Who, alias: str, at: int) -> None:
+    aliases = _person(change, who).aliases
+    aliases[alias] = max(at, aliases.get(alias, at))
+    visitor = _person(change, (who[0], f"a.{alias}"))
+    visitor.owner = latest(visitor.owner, Owner(at, who[1]))
 
 
 def latest(one: Owner | None, other: Owner | None) -> Owner | None:

@@ -5,14 +5,18 @@ from collections.abc import Mapping
 from typing import Final
 
 from contracts.features import USER_FEATURES
-from contracts.lists import MOST_ALIASES
+from contracts.held import merge_bought, merge_cart
+from contracts.lists import MOST_ALIASES, bought_of, cart_of, hold
 from contracts.packed import Packed, bucket_row, join_ids, pack_buckets, split_ids, unpack_buckets
 from streaming.batching import Action, Buckets, Person, latest
 
-__all__ = ["HORIZON_MS", "actions_of", "revise"]
+__all__ = ["HELD_MS", "HORIZON_MS", "actions_of", "revise"]
 
 HORIZON_MS: Final = 24 * 60 * 60 * 1000
 """Buckets that no window can reach any more are dropped."""
+
+HELD_MS: Final = 30 * HORIZON_MS
+"""For how long purchases and carts are remembered, where nothing else is said."""
 
 _WIDTH: Final = len(USER_FEATURES)
 _ROW: Final = bucket_row(_WIDTH)
@@ -20,14 +24,21 @@ _BUCKET_S: Final = 300
 _FEW: Final = 4
 
 
-def revise(packed: Packed, person: Person, keep: int, now_ms: int) -> None:
-    """Merge ``person`` into ``packed``, in place; ``keep`` is how many actions are kept, 2·L."""
+def revise(packed: Packed, person: Person, keep: int, now_ms: int, held_ms: int = HELD_MS) -> None:
+    """Merge ``person`` into ``packed``, in place.
+
+    ``keep`` is how many actions are kept, 2·L; ``held_ms`` for how long a purchase and a cart are remembered.
+    """
     if person.actions:
         _add_actions(packed, person.actions, keep)
     _add_buckets(packed, person.buckets, (now_ms - HORIZON_MS) // 1000 - _BUCKET_S)
     if person.aliases:
         packed.aliases = _aliases(packed.aliases, person.aliases)
     packed.owner = latest(packed.owner, person.owner)
+    if person.bought:
+        hold(packed, merge_bought(bought_of(packed), person.bought, now_ms - held_ms), None)
+    if person.cart:
+        hold(packed, None, merge_cart(cart_of(packed), person.cart, now_ms - held_ms))
 
 
 def actions_of(packed: Packed) -> list[Action]:

@@ -124,7 +124,7 @@ class ShelfWriter:
         now_ms = now_ns // 1_000_000
         values = self._read(people, snapshots, others, now_ms)
         for who, person in people.items():
-            revise(values[who].packed, person, self._keep(snapshots[who[0]]), now_ms)
+            revise(values[who].packed, person, self._keep(snapshots[who[0]]), now_ms, 1000 * self._settings.user_ttl_s)
         people = self._join_owners(people, values, snapshots, now_ms)
         self._score(values, snapshots, now_ms)
         commands = [self._replacement(who, value, now_ns // 1000) for who, value in values.items()]

@@ -2,10 +2,12 @@
 
 import random
 
+import msgspec
 import pytest
 
 from contracts.errors import ContractError
 from contracts.events import EVENT_TYPES
+from contracts.held import CartMark
 from contracts.lists import (
     Action,
     BasedOn,
@@ -53,10 +55,18 @@ def test_a_value_reads_back_as_it_was(seed: int) -> None:
         live=draw.choice([None, ranking(draw, draw.randint(0, 50), explained=draw.random() < 0.8)]),
         aliases={f"browser-{at}": 2**40 + at for at in range(draw.randint(0, 3))},
         owner=draw.choice([None, Owner(7, "u.kim")]),
+        bought={f"good {at} \u00fc": 2**40 + at for at in range(draw.randint(0, 9))},
+        cart=[CartMark(2**40 + at, f"é{at}", f"c {at}", draw.random() < 0.5) for at in range(draw.randint(0, 9))],
     )
     data = encode_value(value)
     assert data[:REV_BYTES] == value.rev.encode()
     assert decode_user(data) == value
+
+
+def test_a_value_from_before_purchases_and_carts_were_kept_is_whole() -> None:
+    older = (b"", "", "", "", 0, b"", b"", {"browser": 5}, (7, "u.kim"))
+    value = decode_user(b"0" * 16 + msgspec.msgpack.encode(older))
+    assert (value.aliases, value.bought, value.cart) == ({"browser": 5}, {}, [])
 
 
 def test_every_event_type_has_a_letter_of_its_own() -> None:

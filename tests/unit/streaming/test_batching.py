@@ -6,10 +6,11 @@ from collections.abc import Sequence
 import pytest
 
 from contracts.features import ITEM_FEATURES, USER_FEATURES
+from contracts.held import HELD_TYPES, in_cart
 from contracts.lists import MOST_ALIASES, UserValue, decode_user, encode_value
 from contracts.packed import Owner, Packed, pack, unpack
 from streaming.batching import Change, EventRow, Person, changes_of, columns_of
-from streaming.revising import HORIZON_MS, actions_of, revise
+from streaming.revising import HELD_MS, HORIZON_MS, actions_of, revise
 
 NOW_MS = 1_800_000_000_000
 BUCKET_MS = NOW_MS - NOW_MS % 300_000
@@ -103,8 +104,15 @@ def shuffled_batches(rows: Sequence[EventRow], draw: random.Random) -> list[Sequ
 def test_what_is_stored_does_not_depend_on_order_repetition_or_how_batches_are_cut(seed: int) -> None:
     draw = random.Random(seed)
     # One bucket in four, so that buckets are met behind, in and before the newest; some times are equal.
+    kinds = ["view", "view", "add_to_cart", "remove_from_cart", "purchase"]
     rows = [
-        row(i, item=f"I{i % 7}", at=BUCKET_MS + (i % 4) * 300_000 + i // 2, user_values=(i + 1, i // 3))
+        row(
+            i,
+            kind=draw.choice(kinds),
+            item=f"I{i % 7}",
+            at=BUCKET_MS + (i % 4) * 300_000 + i // 2,
+            user_values=(i + 1, i // 3),
+        )
         for i in range(draw.randint(2, 60))
     ]
     rows += [
@@ -140,6 +148,28 @@ def test_a_value_written_before_a_feature_was_added_keeps_what_it_has() -> None:
     old = UserValue(rev="0" * 16, buckets={str(BUCKET_MS // 1000): [5.0, 2.0]})
     packed = merged([row(1, user_values=(1, 3))], unpack(encode_value(old)))
     assert user(packed).buckets == {str(BUCKET_MS // 1000): list(wide((5, 3), len(USER_FEATURES)))}
+
+
+def test_late_purchases_and_carts_count_because_they_do_not_go_out_of_date() -> None:
+    rows = [row(i, kind=kind, item=kind, late=True) for i, kind in enumerate(HELD_TYPES)]
+    value = user(merged(rows))
+    assert changed(rows).outcomes == ["late"] * 3
+    assert (value.actions, value.bought) == ([], {"purchase": BUCKET_MS + 2})
+    assert in_cart(value.bought, value.cart) == ["add_to_cart"]
+
+
+def test_a_view_leaves_purchases_and_cart_untouched() -> None:
+    held = merged([row(1, kind="purchase"), row(2, kind="add_to_cart", item="B")])
+    before = (held.bought, held.bought_times, held.cart, held.cart_ids)
+    after = merged([row(3)], held)
+    assert (after.bought, after.bought_times, after.cart, after.cart_ids) == before
+
+
+def test_what_was_bought_long_ago_is_forgotten_with_the_next_purchase() -> None:
+    value = Packed()
+    for at, item in ((NOW_MS - HELD_MS, "A"), (NOW_MS - HELD_MS + 1, "B"), (NOW_MS, "C")):
+        value = merged([row(1, kind="purchase", item=item, at=at)], value)
+    assert list(user(value).bought) == ["B", "C"]
 
 
 def test_identify_names_the_alias_of_the_user_and_the_owner_of_the_visitor() -> None:
