@@ -7,9 +7,11 @@
     ├── ContractError          a value does not keep a contract              (whoever sent it)
     │   ├── InvalidEvent       an event is rejected, with a reason code
     │   ├── InvalidItem        a catalogue row is rejected
+    │   ├── InvalidRules       merchandising rules cannot be read
     │   └── InvalidId          a shop, user, item or version id is malformed
     ├── SnapshotError          a model snapshot is missing, torn or corrupt  (publisher, storage)
     ├── StoreError             a store did not answer, or refused            (Redis, S3, DynamoDB, Kinesis)
+    │   ├── ChangedMeanwhile   somebody else replaced the object first       (two writers)
     │   └── PartialWrite       some records of a bulk write were not taken
     ├── TrainingError          a model cannot be trained from this data      (data)
     │   ├── PublishConflict    another run published first                   (schedule)
@@ -20,10 +22,12 @@ A message says what happened, the value received, what was expected, and what to
 """
 
 __all__ = [
+    "ChangedMeanwhile",
     "ContractError",
     "InvalidEvent",
     "InvalidId",
     "InvalidItem",
+    "InvalidRules",
     "LiveshelfError",
     "LocalStackError",
     "PartialWrite",
@@ -67,6 +71,10 @@ class InvalidItem(ContractError):
     """A catalogue row is rejected."""
 
 
+class InvalidRules(ContractError):
+    """Merchandising rules are rejected; the message names the rule and the field."""
+
+
 class InvalidId(ContractError):
     """A shop, user, item or version id is malformed."""
 
@@ -77,6 +85,10 @@ class SnapshotError(LiveshelfError):
 
 class StoreError(LiveshelfError):
     """A store (Redis, S3, DynamoDB, Kinesis) did not answer in time or refused after all retries."""
+
+
+class ChangedMeanwhile(StoreError):
+    """The object is no longer the one that was read, so it was not replaced: read it again."""
 
 
 class PartialWrite(StoreError):

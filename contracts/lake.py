@@ -26,6 +26,7 @@ __all__ = [
     "pointer_path",
     "refused_report_path",
     "report_path",
+    "rules_path",
     "visitors_path",
 ]
 
@@ -72,6 +73,15 @@ def compacted_path(shop: str, entity: str, day: date, hour: int) -> str:
 def catalogue_path(shop: str) -> str:
     """The catalogue file, see :mod:`contracts.items`."""
     return f"shop={shop}/catalogue/items.jsonl.gz"
+
+
+def rules_path(shop: str) -> str:
+    """The merchandising rules, see :mod:`contracts.rules`; it may be absent. Replaced only if it is as it was read.
+
+    >>> rules_path("default")
+    'shop=default/rules/rules.json'
+    """
+    return f"shop={shop}/rules/rules.json"
 
 
 def visitors_path(shop: str) -> str:

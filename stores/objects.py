@@ -3,16 +3,19 @@
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from boto3.exceptions import Boto3Error
 from botocore.exceptions import BotoCoreError, ClientError
 
-from contracts.errors import StoreError
+from contracts.errors import ChangedMeanwhile, StoreError
 from contracts.settings import Settings
 from stores.aws import client
 
 __all__ = ["NotFound", "Objects"]
+
+# 412: the object is another one; 409: one is being written; 404 to If-Match: it was deleted (S3, "Conditional writes").
+_CHANGED: Final = {"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey", "412", "409", "404"}
 
 
 class NotFound(StoreError):
@@ -73,6 +76,36 @@ class Objects:
         try:
             self._s3.put_object(Bucket=self.bucket, Key=path, Body=data)
         except (ClientError, BotoCoreError) as exc:
+            raise self._error(path, exc, "write") from exc
+
+    def get_tagged(self, path: str) -> tuple[bytes, str]:
+        """The object's bytes and their entity tag, for :meth:`replace`.
+
+        Raises:
+            NotFound: there is none.
+        """
+        try:
+            found = self._s3.get_object(Bucket=self.bucket, Key=path)
+            return bytes(found["Body"].read()), str(found["ETag"])
+        except (ClientError, BotoCoreError) as exc:
+            raise self._error(path, exc, "read") from exc
+
+    def replace(self, path: str, data: bytes, expected: str | None) -> str:
+        """Write the object if it is still the one with the tag ``expected`` (``None``: if there is none yet).
+
+        Returns:
+            The new entity tag.
+
+        Raises:
+            ChangedMeanwhile: it is another one by now; nothing was written.
+        """
+        condition = {"IfNoneMatch": "*"} if expected is None else {"IfMatch": expected}
+        try:
+            return str(self._s3.put_object(Bucket=self.bucket, Key=path, Body=data, **condition)["ETag"])
+        except (ClientError, BotoCoreError) as exc:
+            if isinstance(exc, ClientError) and exc.response["Error"]["Code"] in _CHANGED:
+                message = f"{self.uri(path)} was changed by somebody else; read it again and repeat the change"
+                raise ChangedMeanwhile(message) from exc
             raise self._error(path, exc, "write") from exc
 
     def list(self, prefix: str) -> list[str]:
