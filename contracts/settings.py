@@ -93,6 +93,12 @@ class ServingSettings:
     dynamodb_timeout_ms: int = 200
     max_batch: int = 500
     trending_buckets: int = 12
+    spool_folder: str | None = None
+    """Where the service keeps accepted events while Kinesis is away: a folder on a disk that outlives the process."""
+    spool_max_mib: int = 512
+    """How much of that disk; once it is full, events are answered with 429."""
+    spool_queue: str | None = None
+    """The URL of the SQS queue that does the same for the Lambda function, whose disk does not last."""
 
     def __post_init__(self) -> None:
         _check_positive(self, "liveshelf.serving")

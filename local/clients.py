@@ -78,7 +78,7 @@ class Api:
                 cause, posted.uncertain = repr(exc), posted.uncertain + len(pending)
                 continue
             cause = f"status {status}: {data[:200]!r}"
-            if status not in (200, 503):
+            if status not in (200, 429, 503):
                 break
             if b'"results"' not in data[:20]:
                 continue  # overloaded: nothing was looked at

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -92,7 +93,9 @@ class Stack:
         # All parts share this machine's cores: at AWS's 50 ms a busy core would look like an absent Redis.
         # The emulated table has no capacity to protect.
         training = replace(given.training, dynamodb_units_per_s=1_000_000)
-        serving = ServingSettings(redis_timeout_ms=400)
+        spool = self.supervisor.data / "spool"
+        shutil.rmtree(spool, ignore_errors=True)  # an older run's events, whose stream is gone
+        serving = ServingSettings(redis_timeout_ms=400, spool_folder=str(spool))
         self.configure(replace(given, shops=shops, streaming=streaming, training=training, serving=serving))
         os.environ.update(self.environment)
         client("s3", self.settings).create_bucket(

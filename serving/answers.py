@@ -28,6 +28,7 @@ __all__ = [
     "SessionAnswer",
     "Shelf",
     "ShelfItem",
+    "SpoolStatus",
     "StatusAnswer",
     "StoreName",
 ]
@@ -55,8 +56,8 @@ class ErrorAnswer(msgspec.Struct):
 class EventResult(msgspec.Struct, omit_defaults=True):
     """One record's outcome.
 
-    `accepted` is on the stream; `rejected` must be changed; `failed` may be sent again as it is. `reason` is a
-    rejection reason of the event contract, or the stream's error code.
+    `accepted` is on the stream, or safe in a spool on its way there; `rejected` must be changed; `failed` may be sent
+    again as it is. `reason` is a rejection reason of the event contract, the stream's error code, or `SpoolFull`.
     """
 
     event_id: str | None
@@ -247,12 +248,24 @@ class CatalogueStatus(msgspec.Struct):
     loaded_at: Millis | None
 
 
+class SpoolStatus(msgspec.Struct):
+    """Accepted events that wait on this service's disk for the stream; `drained` is since the process started."""
+
+    waiting: int
+    bytes: int
+    max_bytes: int
+    drained: int
+
+
 class CollectorStatus(msgspec.Struct):
-    """Events since this process started."""
+    """Events since this process started; of those accepted, `spooled` went to the spool first."""
 
     accepted: int = 0
     rejected: int = 0
     failed: int = 0
+    spooled: int = 0
+    away: Annotated[bool, msgspec.Meta(description="whether the stream did not answer lately")] = False
+    spool: Annotated[SpoolStatus | None, msgspec.Meta(description="none where no spool is configured")] = None
 
 
 class StatusAnswer(msgspec.Struct):

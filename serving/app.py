@@ -50,7 +50,7 @@ def create_app(settings: Settings) -> FastAPI:
 
 async def _api_error(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, ApiError)
-    return error(exc.status, exc.code, str(exc), {"Retry-After": "1"} if exc.status == 503 else None)
+    return error(exc.status, exc.code, str(exc), {"Retry-After": "1"} if exc.status in (429, 503) else None)
 
 
 async def _bad_parameter(request: Request, exc: Exception) -> Response:

@@ -10,6 +10,7 @@ from contracts.errors import InvalidEvent
 from contracts.events import parse, partition_key, to_ms
 from contracts.ids import is_id
 from serving.answers import EventResult, EventsAnswer
+from serving.frames import Record
 
 __all__ = ["Admission", "BadBody", "admit", "conclude", "split"]
 
@@ -39,7 +40,7 @@ class Admission(NamedTuple):
     """``records`` are (bytes, partition key) for the stream; ``positions`` their places in ``results``."""
 
     results: list[EventResult]
-    records: list[tuple[bytes, str]]
+    records: list[Record]
     positions: list[int]
 
 
@@ -84,7 +85,7 @@ def admit(events: Sequence[bytes], now: datetime, shops: Collection[str], shop: 
         shop: the shop of events that name none.
     """
     results: list[EventResult] = []
-    records: list[tuple[bytes, str]] = []
+    records: list[Record] = []
     positions: list[int] = []
     received = _encode(now.astimezone(UTC).replace(microsecond=now.microsecond // 1000 * 1000))
     for position, raw in enumerate(events):
@@ -139,11 +140,11 @@ def _event_id(fields: _Fields) -> str | None:
 
 
 def conclude(admission: Admission, outcomes: Sequence[str | None], now: datetime) -> EventsAnswer:
-    """Join the stream's outcomes (``None`` = taken, else an error code), one for each of ``admission.records``."""
+    """Join the outcomes (``None`` = safe, else an error code), one for each of ``admission.records``."""
     results = list(admission.results)
     for position, code in zip(admission.positions, outcomes, strict=True):
         if code is not None:
-            message = "the stream did not take the record; send it again with the same event_id"
+            message = "the event was not taken; send it again with the same event_id"
             results[position] = EventResult(results[position].event_id, "failed", code, message)
     counts = {
         status: sum(result.status == status for result in results) for status in ("accepted", "rejected", "failed")

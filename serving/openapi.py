@@ -22,6 +22,7 @@ _STATUS: Final = {
     400: "a parameter or the body cannot be read",
     404: "there is no such shop or item",
     413: "the body is too large",
+    429: "too much for now; try again after `Retry-After` seconds",
     503: "a store or this process cannot take it now; try again",
 }
 

@@ -4,6 +4,7 @@ import os
 from typing import Final
 
 from fastapi import APIRouter, Response
+from msgspec import structs
 
 from serving import answers
 from serving.openapi import answers_with
@@ -46,7 +47,7 @@ async def status(the: The, shop: Shop) -> Response:
             ),
             redis=the.reader.redis_ok,
             catalogue=answers.CatalogueStatus(len(catalogue.items), catalogue.loaded_at),
-            collector=the.collector.counts,
+            collector=structs.replace(the.collector.counts, spool=the.drain.status() if the.drain else None),
             streams=len(the.watcher),
             flink_url=os.environ.get(FLINK_URL) or None,
         )

@@ -4,77 +4,24 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final
 
 from contracts.settings import Settings
-from serving.answers import CollectorStatus, EventsAnswer
-from serving.collector import admit, conclude
+from serving.drain import Drain
 from serving.feed import Feed
+from serving.intake import Collector
 from serving.ladder import Ladder
 from serving.reader import Reader
+from serving.spool import Spool
 from serving.watch import Watcher
 from stores.streams import Stream
 
-__all__ = ["Collector", "Overloaded", "Services"]
+__all__ = ["Services"]
 
 _log = logging.getLogger(__name__)
-_IN_FLIGHT: Final = 64
-_PUT_DEADLINE_S: Final = 8.0
-
-
-class Overloaded(Exception):
-    """As many requests wait for the stream as this process takes at a time."""
-
-
-class Collector:
-    """Takes events in: what it calls accepted is on the stream."""
-
-    def __init__(self, settings: Settings, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
-        self._shops = frozenset(settings.shops)
-        self._stream = Stream.from_settings(settings)
-        self._pool = ThreadPoolExecutor(16, "kinesis")
-        self._now = now
-        self._in_flight = 0
-        self.counts = CollectorStatus()
-
-    async def take(self, events: list[bytes], shop: str) -> EventsAnswer:
-        """Validate, stamp and put; one outcome an event.
-
-        A record whose outcome is not known in time counts as failed. It may be on the stream nevertheless: sending it
-        again does no harm, since ``event_id`` is the key of de-duplication.
-
-        Raises:
-            Overloaded: too many requests wait already; nothing was put.
-        """
-        if self._in_flight >= _IN_FLIGHT:
-            raise Overloaded
-        self._in_flight += 1
-        try:
-            now = self._now()
-            admission = admit(events, now, self._shops, shop)
-            answer = conclude(admission, await self._put(admission.records), now)
-        finally:
-            self._in_flight -= 1
-        self.counts.accepted += answer.accepted
-        self.counts.rejected += answer.rejected
-        self.counts.failed += answer.failed
-        return answer
-
-    async def _put(self, records: list[tuple[bytes, str]]) -> list[str | None]:
-        if not records:
-            return []
-        put = asyncio.get_running_loop().run_in_executor(self._pool, self._stream.put, records)
-        try:
-            return await asyncio.wait_for(put, _PUT_DEADLINE_S)
-        except TimeoutError:
-            return ["Timeout"] * len(records)
-
-    def close(self) -> None:
-        """Give the threads back; puts that run end by themselves."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+_MIB: Final = 1024 * 1024
 
 
 class Services:
@@ -86,7 +33,11 @@ class Services:
         self.ladder = Ladder(self.reader)
         self.watcher = Watcher(self.reader)
         self.feed = Feed(settings)
-        self.collector = Collector(settings)
+        self.spool = _spool(settings)
+        self.collector = Collector(settings, self.spool)
+        self.drain: Drain | None = None
+        if self.spool:
+            self.drain = Drain(self.spool, self.collector, Stream.from_settings(settings, patient=False))
 
     @staticmethod
     def now_ms() -> int:
@@ -96,9 +47,8 @@ class Services:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Background work for as long as the block runs."""
-        tasks = [
-            asyncio.create_task(self._always(work)) for work in (self.reader.keep, self.feed.keep, self.watcher.run)
-        ]
+        works = [self.reader.keep, self.feed.keep, self.watcher.run, *([self.drain.keep] if self.drain else [])]
+        tasks = [asyncio.create_task(self._always(work)) for work in works]
         try:
             yield
         finally:
@@ -109,6 +59,9 @@ class Services:
                     await task
             self.reader.close()
             self.collector.close()
+            if self.spool and self.drain:
+                await asyncio.to_thread(self.drain.stop)
+                self.spool.close()
 
     @staticmethod
     async def _always(work: Callable[[], Awaitable[None]]) -> None:
@@ -119,3 +72,8 @@ class Services:
             except Exception:
                 _log.exception("background work failed and begins again")
             await asyncio.sleep(1.0)
+
+
+def _spool(settings: Settings) -> Spool | None:
+    folder = settings.serving.spool_folder
+    return Spool.claim(Path(folder), settings.serving.spool_max_mib * _MIB) if folder else None

@@ -9,11 +9,14 @@ from contracts.settings import Settings
 from stores.aws import client
 from stores.retry import delays
 
-__all__ = ["MAX_REQUEST_BYTES", "MAX_REQUEST_RECORDS", "Stream", "batches"]
+__all__ = ["MAX_REQUEST_BYTES", "MAX_REQUEST_RECORDS", "THROTTLED", "Stream", "batches"]
 
 MAX_REQUEST_RECORDS: Final = 500
 MAX_REQUEST_BYTES: Final = 4 * 1024 * 1024
 """Below PutRecords' 5 MiB with its partition keys (Kinesis API reference, PutRecords)."""
+
+THROTTLED: Final = "ProvisionedThroughputExceededException"
+"""The code of a record that a shard has no room for now (Kinesis API reference, PutRecords)."""
 
 Record = tuple[bytes, str]
 
@@ -27,9 +30,11 @@ class Stream:
         self._attempts = attempts
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> "Stream":
-        """The behaviour stream of the settings."""
-        return cls(client("kinesis", settings, read_timeout_s=5.0, attempts=2), settings.stream_name)
+    def from_settings(cls, settings: Settings, *, patient: bool = True) -> "Stream":
+        """The behaviour stream of the settings; not ``patient`` where a caller keeps elsewhere what is not taken."""
+        if patient:
+            return cls(client("kinesis", settings, read_timeout_s=5.0, attempts=2), settings.stream_name)
+        return cls(client("kinesis", settings, read_timeout_s=2.0, attempts=1), settings.stream_name, attempts=2)
 
     def put(self, records: Sequence[Record]) -> list[str | None]:
         """Put ``(data, partition_key)`` records; never raises for the stream's sake.

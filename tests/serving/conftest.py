@@ -21,6 +21,7 @@ from contracts.lists import Action, BasedOn, RecommendationList, UserValue, enco
 from contracts.pointer import Pointer
 from contracts.settings import Settings, to_properties
 from local import valkey
+from local.faults import FaultControl
 from local.health import http_ok, tcp_open, wait_until
 from local.ports import free_port
 from local.supervisor import Service, Supervisor
@@ -187,6 +188,16 @@ def aws(tmp_path_factory: pytest.TempPathFactory, credentials: None) -> Iterator
     with Supervisor(tmp_path_factory.mktemp("aws"), say=lambda _: None) as supervisor:
         supervisor.start(Service(name="emulator", command=command, ready=tcp_open(port)))
         yield f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture(scope="session")
+def faults(tmp_path_factory: pytest.TempPathFactory, aws: str) -> Iterator[FaultControl]:
+    """A proxy before the emulated AWS that fails when it is told to; a test heals it again."""
+    port = free_port()
+    command = [sys.executable, "-m", "local.faults", "--upstream", aws, "--port", str(port)]
+    with Supervisor(tmp_path_factory.mktemp("faults"), say=lambda _: None) as supervisor:
+        supervisor.start(Service(name="faults", command=command, ready=tcp_open(port)))
+        yield FaultControl(f"http://127.0.0.1:{port}")
 
 
 @pytest.fixture(scope="session", autouse=True)

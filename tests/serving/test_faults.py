@@ -23,7 +23,7 @@ def shelves(lines: Iterator[str]) -> Iterator[dict[str, Any]]:
     return (json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: "))
 
 
-def test_without_kinesis_every_record_fails_by_name_and_live_shelves_go_on(
+def test_without_kinesis_and_without_a_spool_every_record_fails_by_name_and_live_shelves_go_on(
     shop: Any, start_serving: Any, event: Any
 ) -> None:
     shop.put_live("u.f1", ["i1"])
