@@ -93,7 +93,10 @@ class Because(msgspec.Struct, omit_defaults=True):
 
 
 class ShelfItem(msgspec.Struct, omit_defaults=True):
-    """A recommended item; `reason` and `because` come with `explain=true`."""
+    """A recommended item; `reason` and `because` come with `explain=true`.
+
+    `new` marks one that the model does not know yet and that is on the list to be seen.
+    """
 
     item_id: str
     title: str
@@ -102,6 +105,7 @@ class ShelfItem(msgspec.Struct, omit_defaults=True):
     score: float
     reason: str | None = None
     because: list[Because] | None = None
+    new: bool = False
 
 
 class Shelf(msgspec.Struct):
@@ -121,6 +125,12 @@ class Shelf(msgspec.Struct):
     written_at: Millis | None
     filters: list[str]
     items: list[ShelfItem]
+    request_id: Annotated[
+        str | None, msgspec.Meta(description="send it back with impressions and clicks of this list; opaque")
+    ] = None
+    variant: Annotated[
+        str | None, msgspec.Meta(description="the experiments this is part of: `experiment:variant`, by commas")
+    ] = None
 
 
 class ItemAnswer(msgspec.Struct):

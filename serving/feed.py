@@ -1,4 +1,4 @@
-"""Keeping the catalogues in memory fresh: a conditional GET every few seconds, swapped as a whole."""
+"""Keeping catalogues and experiments in memory fresh: a conditional GET every few seconds, swapped as a whole."""
 
 import asyncio
 import logging
@@ -9,9 +9,10 @@ from typing import Any, Final
 import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
-from contracts.errors import InvalidItem
+from contracts.errors import ContractError, InvalidItem
+from contracts.experiments import Experiments, decode_experiments
 from contracts.items import decode_catalogue
-from contracts.lake import catalogue_path, visitors_path
+from contracts.lake import catalogue_path, experiments_path, visitors_path
 from contracts.settings import Settings
 from serving.catalogue import EMPTY, Catalogue
 from stores.aws import client
@@ -21,10 +22,11 @@ __all__ = ["Feed"]
 _log = logging.getLogger(__name__)
 _PERIOD_S: Final = 5.0
 _SAMPLES: Final = 200
+_NO_EXPERIMENTS: Final = Experiments()
 
 
 class Feed:
-    """The catalogue and the sample users of each shop, as last read from S3; empty before the first load."""
+    """Catalogue, experiments and sample users of each shop, as last read from S3; empty before the first load."""
 
     def __init__(self, settings: Settings, now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000) -> None:
         self._shops = settings.shops
@@ -34,10 +36,15 @@ class Feed:
         self._tags: dict[str, str] = {}
         self._catalogues: dict[str, Catalogue] = {}
         self._samples: dict[str, list[str]] = {}
+        self._experiments: dict[str, Experiments] = {}
 
     def catalogue(self, shop: str) -> Catalogue:
         """The shop's catalogue."""
         return self._catalogues.get(shop, EMPTY)
+
+    def experiments(self, shop: str) -> Experiments:
+        """The shop's experiments."""
+        return self._experiments.get(shop, _NO_EXPERIMENTS)
 
     def samples(self, shop: str) -> list[str]:
         """A few known user ids."""
@@ -64,6 +71,12 @@ class Feed:
                     self._samples[shop] = msgspec.json.decode(data, type=list[str])[:_SAMPLES]
                 except msgspec.MsgspecError as exc:
                     _log.error("the sample visitors of shop %s were not taken over: %s", shop, exc)
+
+            if data := self._changed(experiments_path(shop)):
+                try:
+                    self._experiments[shop] = decode_experiments(data)
+                except ContractError as exc:
+                    _log.error("the experiments of shop %s were not taken over: %s", shop, exc)
 
     def _changed(self, path: str) -> bytes | None:
         """The object's content if it is not the one read last."""

@@ -1,18 +1,21 @@
 """The ladder: a visitor's shelf from the best source that holds something to show, whatever is away."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from typing import Final, NamedTuple
 
 from contracts.errors import ContractError, StoreError
+from contracts.experiments import Changes, Experiments
 from contracts.ids import subject_of
 from contracts.keys import alias_key, batch_key, batch_row, user_key
 from contracts.lists import RecommendationList, UserValue, decode_user
 from contracts.live import joined
 from serving.answers import Shelf, StoreName
 from serving.catalogue import Catalogue
+from serving.composed import composed, newest_items
 from serving.reader import Reader
 from serving.shelf import build_shelf, empty_shelf, filled
+from serving.variants import sealed, treat
 
 __all__ = ["Ladder", "Visitor", "Wish"]
 
@@ -39,6 +42,7 @@ class Wish(NamedTuple):
     n: int = 20
     explain: bool = False
     hide_bought: bool = True
+    placement: str = ""
 
 
 class Person(NamedTuple):
@@ -54,8 +58,9 @@ class Person(NamedTuple):
 class Ladder:
     """Live list, batch list (Redis, then DynamoDB), trending, popular: the first that has anything to show."""
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: Reader, experiments: Callable[[str], Experiments] = lambda _: Experiments()) -> None:
         self._reader = reader
+        self._experiments = experiments
 
     async def person(self, visitor: Visitor) -> Person:
         """The visitor's live value, through the alias where an anonymous visitor has signed in since.
@@ -102,7 +107,15 @@ class Ladder:
     async def shelf(self, visitor: Visitor, wish: Wish, catalogue: Catalogue) -> tuple[Shelf, tuple[str, ...]]:
         """The shelf, and the Redis keys whose change may change it. Never raises for a store's sake."""
         person = await self.person(visitor)
-        async for ranking, store in self._rungs(visitor.shop, person):
+        now_ms = self._reader.now_ms()
+        treatment = treat(
+            self._experiments(visitor.shop),
+            asked=visitor.subject,
+            subject=person.subject,
+            placement=wish.placement,
+            now_ms=now_ms,
+        )
+        async for ranking, store in self._rungs(visitor.shop, person, treatment.changes):
             shelf = build_shelf(
                 visitor.id,
                 person.known_as,
@@ -116,10 +129,37 @@ class Ladder:
                 actions_known=person.readable,
             )
             if shelf.items:
-                return shelf, person.keys
-        return empty_shelf(visitor.id, person.known_as), person.keys
+                return sealed(shelf, treatment, now_ms), person.keys
+        return sealed(empty_shelf(visitor.id, person.known_as), treatment, now_ms), person.keys
 
-    async def _rungs(self, shop: str, person: Person) -> AsyncIterator[tuple[RecommendationList, StoreName]]:
+    async def _rungs(
+        self, shop: str, person: Person, changes: Changes
+    ) -> AsyncIterator[tuple[RecommendationList, StoreName]]:
+        """The rungs as a variant wants them first, then those of everybody: an experiment never costs the shelf."""
+        if changes.popular_only and (popular := await self._reader.popular(shop)):
+            yield popular
+        if changes.model_version:
+            async for found in self._of_version(shop, changes.model_version, person):
+                yield found
+        async for found in self._usual(shop, person):
+            yield found
+
+    async def _of_version(
+        self, shop: str, version: str, person: Person
+    ) -> AsyncIterator[tuple[RecommendationList, StoreName]]:
+        """What a version says: the stream's list is of the live version alone, so it is composed here."""
+        place = (shop, version, person.subject)
+        batch = await self._reader.listed(batch_key(*place), batch_row(*place))
+        if actions := person.value.actions if person.value else []:
+            similar = await self._reader.similar(shop, version, newest_items(actions))
+            if live := composed(actions, similar, batch[0] if batch else None, version):
+                yield live, "redis"
+        if batch:
+            yield batch
+        if popular := await self._reader.popular(shop, version):
+            yield popular
+
+    async def _usual(self, shop: str, person: Person) -> AsyncIterator[tuple[RecommendationList, StoreName]]:
         live = person.value.live if person.value else None
         if live and (live.source == "live" or self._reader.now_ms() - live.written_at < _TRENDING_FOR_MS):
             yield live, "redis"

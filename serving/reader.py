@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 
 from contracts.errors import ContractError, StoreError
 from contracts.features import BUCKET_MS, bucket_start
-from contracts.keys import popular_key, popular_row, trending_key
+from contracts.keys import popular_key, popular_row, similar_key, trending_key
 from contracts.lists import RecommendationList, decode_list
 from contracts.pointer import Pointer
 from contracts.settings import Settings
@@ -147,10 +147,19 @@ class Reader:
             self._absent.clear()
         self._absent[row] = time.monotonic() + _ABSENT_S
 
-    async def popular(self, shop: str) -> Found | None:
-        """The most popular items of the live version."""
+    async def popular(self, shop: str, version: str | None = None) -> Found | None:
+        """The most popular items of a version (default: the live one)."""
         pointer = self.pointer(shop)
-        return await self._popular.get((shop, pointer.version)) if pointer else None
+        version = version or (pointer.version if pointer else None)
+        return await self._popular.get((shop, version)) if version else None
+
+    async def similar(self, shop: str, version: str, items: Sequence[str]) -> dict[str, RecommendationList]:
+        """The similar items that a version published of some items, from Redis alone; those that are there."""
+        try:
+            found = await self.redis([("GET", similar_key(shop, version, item)) for item in items]) if items else []
+            return {item: decode_list(data) for item, data in zip(items, found, strict=True) if data}
+        except (StoreError, ContractError):
+            return {}
 
     async def _read_popular(self, key: tuple[str, str], last: Found | None) -> Found | None:
         return await self.listed(popular_key(*key), popular_row(*key)) or last

@@ -30,9 +30,9 @@ class Services:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.reader = Reader(settings)
-        self.ladder = Ladder(self.reader)
-        self.watcher = Watcher(self.reader)
         self.feed = Feed(settings)
+        self.ladder = Ladder(self.reader, self.feed.experiments)
+        self.watcher = Watcher(self.reader)
         self.spool = _spool(settings)
         self.collector = Collector(settings, self.spool)
         self.drain: Drain | None = None
