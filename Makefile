@@ -42,6 +42,12 @@ parity: setup ## Recompute every live feature from the lake and compare each val
 rebuild: setup ## Live values from the lake back into Redis (beside a running demo; ARGS=--lists: batch lists too)
 	@$(PY) -m local.beside batch.rebuild $(ARGS)
 
+##@ Deploy
+
+synth: $(READY) ## The CloudFormation of ENV=dev|small|large into build/cdk.out, checked, offline (ARGS=--help: choices)
+	@$(PY) -m deploy.cdk.app --env $(or $(ENV),dev) $(ARGS)
+	@echo "synth: cfn-lint"; $(PY) -m cfnlint build/cdk.out/*.template.json
+
 ##@ Measure
 
 bench-quality: setup ## Quality on a public data set: DATA=folder (benchmarks/public_sets.py says which formats)
@@ -96,7 +102,7 @@ clean: ## Remove the environment, caches in the checkout and run data
 	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 	@if [ -d "$(CACHE)" ]; then echo "clean: the download cache stays; remove it with: rm -rf $(CACHE)"; fi
 
-.PHONY: help demo demo-check evaluate parity rebuild bench-quality bench-train bench-stream bench-freshness \
+.PHONY: help demo demo-check evaluate parity rebuild synth bench-quality bench-train bench-stream bench-freshness \
 	bench-state bench-survival setup test test-unit lint format lock clean
 
 $(READY):
