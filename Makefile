@@ -42,6 +42,10 @@ parity: setup ## Recompute every live feature from the lake and compare each val
 rebuild: setup ## Live values from the lake back into Redis (beside a running demo; ARGS=--lists: batch lists too)
 	@$(PY) -m local.beside batch.rebuild $(ARGS)
 
+.PHONY: showcase
+showcase: setup ## A small shop on the real stream without a training: up in a minute, to look at the pages
+	@LIVESHELF_TIED=1 exec $(PY) -m local.showcase $(ARGS)
+
 ##@ Deploy
 
 synth: $(READY) ## The CloudFormation of ENV=dev|small|large into build/cdk.out, checked, offline (ARGS=--help: choices)

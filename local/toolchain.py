@@ -18,6 +18,7 @@ from importlib import resources
 from pathlib import Path
 
 from contracts.errors import LocalStackError
+from local import libraries
 from local.paths import cache_dir
 
 __all__ = ["Jars", "ensure", "jars", "java_home", "main", "parse_lock"]
@@ -232,6 +233,7 @@ def main() -> int:
     began = time.monotonic()
     try:
         home, found = java_home(), jars()
+        libraries.ensure()
     except LocalStackError as exc:
         print(f"toolchain: {exc}", file=sys.stderr)
         return 1

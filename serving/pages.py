@@ -1,11 +1,11 @@
-"""The storefront page, and the API page from the bundled Swagger UI: static files, no build step, no network."""
+"""The storefront, the control room, and the API page from the bundled Swagger UI: static files, no build step."""
 
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
 from fastapi import APIRouter, FastAPI, Response
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, PlainTextResponse
 from fastapi.staticfiles import StaticFiles
 from swagger_ui_bundle import swagger_ui_path
 
@@ -24,7 +24,20 @@ _router = APIRouter(include_in_schema=False)
 @_router.get("/")
 async def storefront() -> Response:
     """The shop."""
-    return FileResponse(_STATIC / "index.html", headers=_POLICY)
+    return _page("index.html")
+
+
+@_router.get("/control")
+async def control() -> Response:
+    """The control room."""
+    return _page("control.html")
+
+
+def _page(name: str) -> Response:
+    """A page; a sentence where the libraries that it draws with were not installed, instead of an empty one."""
+    if not (_STATIC / "lib" / "lit-html" / "lit-html.js").is_file():
+        return PlainTextResponse("The pages' libraries are not installed: run `make setup`, then reload.", 503, _POLICY)
+    return FileResponse(_STATIC / name, headers=_POLICY)
 
 
 @_router.get("/docs")

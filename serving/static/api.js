@@ -44,19 +44,41 @@ export function uuid() {
   return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
 }
 
-// Follows a visitor's shelf. EventSource reconnects by itself unless the server refuses; then this does.
-export function follow(path, { onShelf, onState }) {
-  let source, timer, closed = false;
-  const open = () => {
-    source = new EventSource(path);
-    source.addEventListener("open", () => onState("live"));
+// Follows a visitor's shelf: by server-sent events, and where a deployment has none, by asking every second (the answer
+// carries an ETag, so what did not change costs a few bytes). EventSource reconnects by itself unless the server refuses.
+export function follow(path, params, { onShelf, onState }) {
+  const query = new URLSearchParams(params).toString();
+  let source, timer, refused = 0, closed = false;
+  const stop = () => { closed = true; clearTimeout(timer); source?.close(); };
+  const listen = () => {
+    source = new EventSource(`${path}/stream?${query}`);
+    source.addEventListener("open", () => { refused = 0; onState("live"); });
     source.addEventListener("shelf", (message) => onShelf(JSON.parse(message.data), performance.now()));
     source.addEventListener("error", () => {
       if (closed) return;
-      onState("reconnecting");
-      if (source.readyState === EventSource.CLOSED) timer = setTimeout(open, 2000);
+      if (source.readyState !== EventSource.CLOSED) return onState("reconnecting");
+      refused += 1;
+      timer = setTimeout(ask, 250);
     });
   };
-  open();
-  return () => { closed = true; clearTimeout(timer); source.close(); };
+  let last = "";
+  const ask = async () => {
+    try {
+      const answer = await fetch(`${path}?${query}`, { cache: "no-cache" });
+      const text = await answer.text();
+      if (closed) return;
+      if (!answer.ok) throw new Error(`the server answered ${answer.status}`);
+      onState("polling");
+      if (text !== last) onShelf(JSON.parse((last = text)), performance.now());
+      // A refusal can pass: every tenth time the stream is tried again.
+      timer = setTimeout(refused % 10 === 0 ? listen : ask, 1000);
+      refused += 1;
+    } catch {
+      if (closed) return;
+      onState("reconnecting");
+      timer = setTimeout(listen, 2000);
+    }
+  };
+  listen();
+  return stop;
 }

@@ -20,7 +20,7 @@ from contracts.lake import catalogue_path, visitors_path
 from contracts.lists import Action, BasedOn, RecommendationList, UserValue, encode_value
 from contracts.pointer import Pointer
 from contracts.settings import Settings, to_properties
-from local import valkey
+from local import libraries, valkey
 from local.faults import FaultControl
 from local.health import http_ok, tcp_open, wait_until
 from local.ports import free_port
@@ -168,6 +168,7 @@ def settings_for(redis_nodes: str, aws_endpoint: str) -> Settings:
 @contextmanager
 def serving(folder: Path, settings: Settings, *, ready: str = "/readyz") -> Iterator[Shop]:
     """The serving process with ``settings``, once ``ready`` answers well."""
+    libraries.ensure()  # what the pages load; `make setup` installs it
     folder.mkdir(parents=True, exist_ok=True)
     file, port = folder / "application_properties.json", free_port()
     file.write_text(json.dumps(to_properties(settings)))
