@@ -119,6 +119,10 @@ class Settings:
     lake_bucket: str = "liveshelf-lake"
     redis_nodes: tuple[tuple[str, int], ...] = (("127.0.0.1", 6379),)
     redis_tls: bool = False
+    redis_user: str | None = None
+    """Who logs in to Redis, by IAM as ElastiCache has it (:mod:`stores.login`); none: nobody has to."""
+    redis_cache: str | None = None
+    """Name of the serverless cache that ``redis.user`` logs in to: a login is signed for one cache."""
     dynamodb_table: str = "liveshelf"
     streaming: StreamingSettings = field(default_factory=StreamingSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
@@ -217,20 +221,32 @@ def _write(part: Any) -> dict[str, str]:
 def load(path: str | Path | None = None) -> Settings:
     """Read the settings file: ``path``, else the file that ``LIVESHELF_PROPERTIES`` names, else the managed service's.
 
-    A file that is named and is not there is an error: the next place could hold the settings of something else.
+    Where there is no file to write, the variable may hold the content itself: it then begins with ``[``. A file that is
+    named and is not there is an error: the next place could hold the settings of something else.
 
     Raises:
         SettingsError: there is no such file, or it cannot be read; the message says where it was looked for.
     """
     named = path or os.environ.get(ENVIRONMENT_VARIABLE)
     found = str(named or MANAGED_PATH)
+    if found.startswith("["):
+        return _parse(found, ENVIRONMENT_VARIABLE)
     if not Path(found).is_file():
         origin = "" if path else f" (from {ENVIRONMENT_VARIABLE})" if named else f" ({ENVIRONMENT_VARIABLE} is not set)"
         message = f"no settings file at {found}{origin}; set {ENVIRONMENT_VARIABLE} or pass a path that exists"
         raise SettingsError(message)
     try:
-        groups = {g["PropertyGroupId"]: g["PropertyMap"] for g in json.loads(Path(found).read_text())}
-    except (OSError, ValueError, KeyError, TypeError) as exc:
-        message = f"{found} cannot be read: {exc}; expected a list of objects with PropertyGroupId and PropertyMap"
+        text = Path(found).read_text()
+    except OSError as exc:
+        message = f"{found} cannot be read: {exc}; expected a file that this process may read"
+        raise SettingsError(message) from exc
+    return _parse(text, found)
+
+
+def _parse(text: str, source: str) -> Settings:
+    try:
+        groups = {g["PropertyGroupId"]: g["PropertyMap"] for g in json.loads(text)}
+    except (ValueError, KeyError, TypeError) as exc:
+        message = f"{source} cannot be read: {exc}; expected a list of objects with PropertyGroupId and PropertyMap"
         raise SettingsError(message) from exc
     return Settings.from_properties(groups)

@@ -12,6 +12,7 @@ from typing import Any, Final, cast
 import msgspec
 from redis.cluster import ClusterNode, RedisCluster
 from redis.crc import key_slot
+from redis.credentials import CredentialProvider
 from redis.exceptions import (
     AskError,
     ClusterDownError,
@@ -24,10 +25,11 @@ from redis.exceptions import (
     TryAgainError,
 )
 
-from contracts.errors import StoreError
+from contracts.errors import SettingsError, StoreError
 from contracts.keys import pointer_key
 from contracts.pointer import Pointer
 from contracts.settings import Settings
+from stores.login import IamLogin, Renewal
 from stores.pace import Pace
 from stores.retry import delays
 from stores.scripts import SCRIPTS, Command, compare_and_set, set_pointer
@@ -57,15 +59,29 @@ class Cluster:
     Every method raises :class:`StoreError` when the cluster does not answer within its time-out after all attempts.
     """
 
-    def __init__(self, client: RedisCluster, attempts: int) -> None:
+    def __init__(self, client: RedisCluster, attempts: int, renewal: Renewal | None = None) -> None:
         self._client = client
         self._attempts = attempts
+        self._renewal = renewal
 
     @classmethod
     def connect(
-        cls, nodes: Sequence[tuple[str, int]], *, tls: bool = False, timeout_ms: int = 1000, attempts: int = 4
+        cls,
+        nodes: Sequence[tuple[str, int]],
+        *,
+        tls: bool = False,
+        timeout_ms: int = 1000,
+        attempts: int = 4,
+        login: CredentialProvider | None = None,
+        renewal: Renewal | None = None,
     ) -> "Cluster":
-        """Connect through any of ``nodes``; the others are found from it. ``timeout_ms`` bounds each round trip."""
+        """Connect through any of ``nodes``; the others are found from it.
+
+        Args:
+            timeout_ms: bounds each round trip.
+            login: gives name and password whenever a connection is opened.
+            renewal: reopens connections before their login ends; without one they stay open.
+        """
         try:
             client = RedisCluster(
                 startup_nodes=[ClusterNode(host, port) for host, port in nodes],  # type: ignore[no-untyped-call]
@@ -73,18 +89,26 @@ class Cluster:
                 socket_timeout=timeout_ms / 1000,
                 socket_connect_timeout=max(timeout_ms / 1000, 0.25),
                 max_connections=64,
+                credential_provider=login,
                 protocol=PROTOCOL,
             )
-        except (RedisError, OSError) as exc:
+        except (RedisError, RedisClusterException, OSError) as exc:
             places = ", ".join(f"{host}:{port}" for host, port in nodes)
             message = f"no Redis cluster at {places}: {exc}; expected servers in cluster mode; check redis.nodes"
             raise StoreError(message) from exc
-        return cls(client, attempts)
+        return cls(client, attempts, renewal)
 
     @classmethod
     def from_settings(cls, settings: Settings, *, timeout_ms: int = 1000, attempts: int = 4) -> "Cluster":
         """The cluster of the settings."""
-        return cls.connect(settings.redis_nodes, tls=settings.redis_tls, timeout_ms=timeout_ms, attempts=attempts)
+        return cls.connect(
+            settings.redis_nodes,
+            tls=settings.redis_tls,
+            timeout_ms=timeout_ms,
+            attempts=attempts,
+            login=_login(settings),
+            renewal=Renewal() if settings.redis_user else None,
+        )
 
     def close(self) -> None:
         """Close all connections."""
@@ -207,7 +231,7 @@ class Cluster:
         sent: list[tuple[ClusterNode, list[int], list[Command], Exchange | Exception]] = []
         for node, members, sending in calls:
             try:
-                sent.append((node, members, sending, Exchange(self._client.get_redis_connection(node), sending)))
+                sent.append((node, members, sending, self._begin(node, sending)))
             except (ConnectionError, TimeoutError) as exc:
                 sent.append((node, members, sending, exc))
         answered = []
@@ -222,6 +246,9 @@ class Cluster:
             answered.append((members, answers))
         return answered
 
+    def _begin(self, node: ClusterNode, sending: Sequence[Command]) -> Exchange:
+        return Exchange(self._client.get_redis_connection(node), sending, self._renewal)
+
     def _ask(
         self, commands: Sequence[Command], asked: Sequence[tuple[int, AskError]]
     ) -> list[tuple[list[int], list[Any]]]:
@@ -235,6 +262,19 @@ class Cluster:
             self._client.nodes_manager.create_redis_connections([node])  # type: ignore[no-untyped-call]
             calls.append((node, members, [part for i in members for part in (("ASKING",), commands[i])]))
         return [(members, answers[1::2]) for members, answers in self._exchange(calls)]
+
+
+def _login(settings: Settings) -> IamLogin | None:
+    """
+    Raises:
+        SettingsError: a user without the cache that it logs in to.
+    """
+    if settings.redis_user is None:
+        return None
+    if settings.redis_cache is None:
+        message = f"redis.user is {settings.redis_user!r} and redis.cache is not set; a login is signed for one cache"
+        raise SettingsError(message)
+    return IamLogin(settings.redis_user, settings.redis_cache, settings.aws_region)
 
 
 def _key_of(command: Command) -> str:

@@ -11,6 +11,7 @@ import hiredis
 from redis import Redis
 from redis._parsers.hiredis import NOT_ENOUGH_DATA
 
+from stores.login import Renewal
 from stores.scripts import Command
 
 __all__ = ["PROTOCOL", "Exchange"]
@@ -25,11 +26,13 @@ class Exchange:
     read, and is closed otherwise: nobody shall read the rest as the answers to something else.
     """
 
-    def __init__(self, server: Redis, commands: Sequence[Command]) -> None:
+    def __init__(self, server: Redis, commands: Sequence[Command], renewal: Renewal | None = None) -> None:
         self._count = len(commands)
         self._pool = server.connection_pool
         self._connection = self._pool.get_connection()
         try:
+            if renewal:
+                renewal.see(self._connection)
             packed = b"".join(map(hiredis.pack_command, commands))
             self._connection.send_packed_command([packed], check_health=False)  # type: ignore[no-untyped-call]
         except BaseException:

@@ -12,10 +12,10 @@ _CONNECT: Final = (
     "hello",
     "auth",
     "ping",
+    "command",
     "client|setinfo",
     "client|setname",
     "cluster|slots",
-    "cluster|shards",
     "asking",
 )
 """What every client of a cluster needs to log in and to find its way."""

@@ -60,3 +60,11 @@ def test_groups_of_others_are_left_alone(tmp_path: Path) -> None:
     others = [{"PropertyGroupId": "kinesis.analytics.flink.run.options", "PropertyMap": {"python": "main.py"}}]
     path.write_text(json.dumps(others + to_properties(Settings(shops=("a", "b")))))
     assert load(path).shops == ("a", "b")
+
+
+def test_the_variable_may_hold_the_settings_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ENVIRONMENT_VARIABLE, json.dumps(to_properties(Settings(stream_name="inline"))))
+    assert load().stream_name == "inline"
+    monkeypatch.setenv(ENVIRONMENT_VARIABLE, "[{")
+    with pytest.raises(SettingsError, match=rf"{ENVIRONMENT_VARIABLE} cannot be read"):
+        load()
