@@ -104,6 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     pruned.add_argument(
         "--keep", type=whole_number, metavar="N", help="how many of the newest stay (default: keep.versions)"
     )
+    add("prepare", "bring the schema of the persistent store up to date (PostgreSQL; DynamoDB has none)")
     return parser
 
 
@@ -117,7 +118,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             message = f"shop {shop!r} is not in the settings; expected one of {', '.join(settings.shops)}"
             raise SettingsError(message)
         stores = Stores.open(settings)
-        with closing(stores.cluster):
+        with closing(stores):
             _COMMANDS[given.command](Command(settings, stores, shop, given))
     except SettingsError as exc:
         return _fail("cannot start", exc, 2)
@@ -228,13 +229,21 @@ def _prune(command: Command) -> None:
         newer = {version for version in versions(stores.objects, shop) if version > live.version}
         spare = {live.version, manifest.parent if manifest else None, *newer}
     gone = prune_versions(stores.objects, shop, keep, spare)
+    expired = stores.tables.prune()
     left = versions(stores.objects, shop)
+    rows = f"; {expired:,} expired rows deleted" if expired else ""
     command.answer(
-        f"deleted {len(gone)}: {', '.join(gone) or 'none'}; {len(left)} left", {"deleted": gone, "left": left}
+        f"deleted {len(gone)}: {', '.join(gone) or 'none'}; {len(left)} left{rows}", {"deleted": gone, "left": left}
     )
 
 
-_COMMANDS = {"list": _list, "show": _show, "activate": _activate, "prune": _prune}
+def _prepare(command: Command) -> None:
+    tables = command.stores.tables
+    tables.prepare()
+    command.answer(f"{tables.kind} is ready", {"store": tables.kind})
+
+
+_COMMANDS = {"list": _list, "show": _show, "activate": _activate, "prune": _prune, "prepare": _prepare}
 
 
 if __name__ == "__main__":

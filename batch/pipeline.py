@@ -99,7 +99,7 @@ def run(settings: Settings, options: Options) -> dict[str, Any]:
         return describe(found, foreseen(found, options.shop)) | {"settings_digest": recipe.digest}
     clock, now = Clock(), datetime.now(UTC)
     with _started(settings, options) as (scratch, starting), ExitStack() as closing:
-        stores = Stores.open(settings) if options.publish else None
+        stores = _opened(settings, closing) if options.publish else None
         live = _live(objects, options.shop, stores)
         recipe = _recipe(options, live)
         with clock.stage("plan") as notes:
@@ -111,6 +111,13 @@ def run(settings: Settings, options: Options) -> dict[str, Any]:
         state = _Run(settings, options, clock, now, objects, scratch, recipe, live, closing, found, {})
         work = _with_settings(state, spark)
         return _finish(state, work, stores)
+
+
+def _opened(settings: Settings, closing: ExitStack) -> Stores:
+    stores = Stores.open(settings)
+    closing.callback(stores.close)
+    stores.tables.prepare()
+    return stores
 
 
 @contextmanager

@@ -79,6 +79,11 @@ class Stores:
             Cluster.from_settings(settings, timeout_ms=5000),
         )
 
+    def close(self) -> None:
+        """Give connections back."""
+        self.cluster.close()
+        self.tables.close()
+
 
 @dataclass(frozen=True, slots=True)
 class ListWriter:
@@ -86,7 +91,8 @@ class ListWriter:
 
     Rows carry the version in their key, so writing them again (a retried task, a second run) changes nothing that is
     read. ``written_ms`` is the time of the training, one for all. ``writers`` is how many tasks write at a time: each
-    keeps to its share of the run's rates (``dynamodb.units.per.s`` and ``redis.commands.per.s``).
+    keeps to its share of the run's rates (``dynamodb.units.per.s`` or PostgreSQL's ``rows.per.s``, and
+    ``redis.commands.per.s``).
     """
 
     shop: str
@@ -101,14 +107,14 @@ class ListWriter:
         Raises:
             StoreError: a store refused rows after all retries, or one of the last rows does not read back as written.
         """
-        tables = Tables.from_settings(
-            settings, timeout_s=30, pace=Pace(self._share(settings.training.dynamodb_units_per_s))
-        )
+        tables = Tables.from_settings(settings, timeout_s=30, writers=self.writers)
         cluster = Cluster.from_settings(settings, timeout_ms=5000)
         try:
-            return self.write_to(tables, cluster, entries, Pace(self._share(settings.training.redis_commands_per_s)))
+            pace = Pace(settings.training.redis_commands_per_s / max(1, self.writers))
+            return self.write_to(tables, cluster, entries, pace)
         finally:
             cluster.close()
+            tables.close()
 
     def write_to(self, tables: Tables, cluster: Cluster, entries: Iterable[Entry], pace: Pace | None = None) -> int:
         """:meth:`write` with open stores; ``pace`` counts Redis commands."""
@@ -116,9 +122,6 @@ class ListWriter:
         while batch := list(islice(source, _TOGETHER)):
             written += self._write(tables, cluster, batch, pace)
         return written
-
-    def _share(self, rate: int) -> float:
-        return rate / max(1, self.writers)
 
     def _write(self, tables: Tables, cluster: Cluster, entries: list[Entry], pace: Pace | None) -> int:
         values = [encode_value(self.value(entry)) for entry in entries]

@@ -6,6 +6,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -241,8 +242,11 @@ def _note(settings: Settings, shop: str, since_ms: int) -> None:
 
 def _restore_lists(settings: Settings, shop: str, clock: Clock, now_ms: int) -> int:
     """Give Redis back the batch lists of the live model, and set the mirrors of the pointer right."""
-    stores = Stores.open(settings)
-    with clock.stage("lists") as notes, tempfile.TemporaryDirectory(prefix="liveshelf-rebuild-") as scratch:
+    with (
+        closing(Stores.open(settings)) as stores,
+        clock.stage("lists") as notes,
+        tempfile.TemporaryDirectory(prefix="liveshelf-rebuild-") as scratch,
+    ):
         pointer = stores.tables.current(shop)
         if pointer is None:
             notes.append("no model is live yet")

@@ -150,6 +150,8 @@ def release(
         gone = prune_versions(stores.objects, shop, settings.training.keep_versions, spare)
         notes.append(f"{manifest.version} on {manifest.parent}")
         notes += [f"{len(gone)} old versions deleted"] if gone else []
+        expired = stores.tables.prune()
+        notes += [f"{expired:,} expired rows deleted"] if expired else []
     return manifest
 
 

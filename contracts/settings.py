@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -14,6 +15,7 @@ from contracts.ids import check_shop
 __all__ = [
     "ENVIRONMENT_VARIABLE",
     "MANAGED_PATH",
+    "PostgresqlSettings",
     "ServingSettings",
     "Settings",
     "StreamingSettings",
@@ -32,6 +34,12 @@ def _check_positive(part: Any, group: str) -> None:
         if isinstance(value, (int, float)) and not isinstance(value, bool) and value <= 0:
             message = f"property {property_key(f.name)!r} of group {group!r} is {value}; expected a number above 0"
             raise SettingsError(message)
+
+
+def _check_choice(key: str, group: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        message = f"property {key!r} of group {group!r} is {value!r}; expected one of {', '.join(choices)}"
+        raise SettingsError(message)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +113,44 @@ class ServingSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PostgresqlSettings:
+    """Group ``liveshelf.postgresql``: the persistent store where ``persistent.store`` is ``postgresql``."""
+
+    host: str = "127.0.0.1"
+    """The cluster's writer endpoint. IAM tokens are not valid for names of your own before it (Aurora guide)."""
+    port: int = 5432
+    database: str = "liveshelf"
+    user: str = "liveshelf"
+    """Not used with ``auth`` = ``secret``: the secret names the user."""
+    schema: str = "liveshelf"
+    auth: str = "iam"
+    """``iam``: a token for each connection; ``secret``: user and password from Secrets Manager; ``none``."""
+    secret: str = ""
+    """Name or ARN of a secret in the form of RDS: JSON with ``username`` and ``password``."""
+    tls: bool = True
+    """Verified in full: chain and host name. False only for a server on this machine."""
+    ca_bundle: str = "/opt/liveshelf/rds-ca.pem"
+    """Path of the certificates of the RDS authorities (global-bundle.pem)."""
+    connections: int = 4
+    """At most, of a process; the rest wait."""
+    rows_per_s: int = 5000
+    """Rows a second of one training run."""
+
+    def __post_init__(self) -> None:
+        _check_positive(self, "liveshelf.postgresql")
+        _check_choice("auth", "liveshelf.postgresql", self.auth, ("iam", "secret", "none"))
+        if not re.fullmatch(r"[a-z_][a-z0-9_]{0,62}", self.schema):
+            message = (
+                f"property 'schema' of group 'liveshelf.postgresql' is {self.schema!r}; expected a-z, 0-9 and _, "
+                "at most 63, not beginning with a digit"
+            )
+            raise SettingsError(message)
+        if self.auth == "secret" and not self.secret:
+            message = "property 'secret' of group 'liveshelf.postgresql' is empty; auth=secret needs its name or ARN"
+            raise SettingsError(message)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """Group ``liveshelf`` and the groups of the parts.
 
@@ -123,10 +169,16 @@ class Settings:
     """Who logs in to Redis, by IAM as ElastiCache has it (:mod:`stores.login`); none: nobody has to."""
     redis_cache: str | None = None
     """Name of the serverless cache that ``redis.user`` logs in to: a login is signed for one cache."""
+    persistent_store: str = "dynamodb"
+    """``dynamodb`` or ``postgresql``: where lists, registry and the authority on the live version are kept."""
     dynamodb_table: str = "liveshelf"
     streaming: StreamingSettings = field(default_factory=StreamingSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
     serving: ServingSettings = field(default_factory=ServingSettings)
+    postgresql: PostgresqlSettings = field(default_factory=PostgresqlSettings)
+
+    def __post_init__(self) -> None:
+        _check_choice("persistent.store", "liveshelf", self.persistent_store, ("dynamodb", "postgresql"))
 
     @classmethod
     def from_properties(cls, groups: Mapping[str, Mapping[str, str]]) -> "Settings":
@@ -146,6 +198,7 @@ _PARTS: Final[dict[str, type]] = {
     "streaming": StreamingSettings,
     "training": TrainingSettings,
     "serving": ServingSettings,
+    "postgresql": PostgresqlSettings,
 }
 
 

@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 Millis = Annotated[int, msgspec.Meta(description="milliseconds since the epoch, UTC")]
-StoreName = Literal["redis", "dynamodb"]
+StoreName = Literal["redis", "dynamodb", "postgresql"]
 Windows = Annotated[
     dict[str, dict[str, float]], msgspec.Meta(description="window (`5m`, `1h`, `24h`) → feature → sum over the window")
 ]

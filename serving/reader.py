@@ -135,7 +135,7 @@ class Reader:
         try:
             data = await self._call(self._table_pool, lambda: self._tables.get(row), self._dynamodb_deadline_s)
             if data:
-                return decode_list(data), "dynamodb"
+                return decode_list(data), self._tables.kind
         except (StoreError, ContractError):
             return None
         self._remember_absent(row)
@@ -205,6 +205,7 @@ class Reader:
         self._table_pool.shutdown(wait=False, cancel_futures=True)
         if self._cluster is not None:
             self._cluster.close()
+        self._tables.close()
 
 
 def _pairs(answer: Sequence[Any]) -> list[tuple[str, float]]:

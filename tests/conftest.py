@@ -1,6 +1,6 @@
 """What tests of several parts need."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -33,3 +33,12 @@ def make_manifest() -> Callable[..., Manifest]:
         return Manifest(**least | fields)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[int]:
+    """The port of a real PostgreSQL server that lets in everybody on this machine; each test takes its own schema."""
+    from local.postgres import running_postgres
+
+    with running_postgres() as port:
+        yield port

@@ -6,9 +6,9 @@ import pytest
 from botocore.exceptions import ClientError
 
 from contracts.errors import StoreError
-from stores import tables
+from stores import dynamodb
+from stores.dynamodb import DynamoTables
 from stores.pace import Pace
-from stores.tables import Tables
 
 
 def refusal(code: str) -> ClientError:
@@ -34,25 +34,25 @@ class Table:
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables, "delays", lambda attempts: iter(range(attempts)))
+    monkeypatch.setattr(dynamodb, "delays", lambda attempts: iter(range(attempts)))
 
 
 def test_every_row_is_written_once_whatever_is_left_over_or_throttled() -> None:
     table = Table(3, refusal("ProvisionedThroughputExceededException"), 0, refusal("ThrottlingException"), 20)
     rows = [(f"default#v#u.{i}", b"x", 9) for i in range(60)]
-    assert Tables(table, "t").put_many(rows) == 60
+    assert DynamoTables(table, "t").put_many(rows) == 60
     assert sorted(table.taken) == sorted(key for key, _, _ in rows)
 
 
 def test_a_table_that_throttles_for_ever_is_a_store_error() -> None:
     with pytest.raises(StoreError, match="2 rows of table t are still unprocessed"):
-        Tables(Table(*[refusal("ThrottlingException")] * 12), "t").put_many([("a", b"", 9), ("b", b"", 9)])
+        DynamoTables(Table(*[refusal("ThrottlingException")] * 12), "t").put_many([("a", b"", 9), ("b", b"", 9)])
 
 
 def test_a_refusal_that_no_retry_mends_is_raised_at_once() -> None:
     table = Table(refusal("ResourceNotFoundException"))
     with pytest.raises(StoreError, match="check that it exists"):
-        Tables(table, "t").put_many([("a", b"", 9)])
+        DynamoTables(table, "t").put_many([("a", b"", 9)])
     assert table.taken == []
 
 
@@ -61,7 +61,7 @@ def test_patience_is_counted_from_the_last_row_that_was_taken() -> None:
     script = [step for left in range(9, 0, -1) for step in ([refusal("ThrottlingException")] * 9 + [left])]
     table = Table(*script)
     rows = [(f"k{i}", b"x", 9) for i in range(10)]
-    assert Tables(table, "t").put_many(rows) == 10
+    assert DynamoTables(table, "t").put_many(rows) == 10
     assert sorted(table.taken) == sorted(key for key, _, _ in rows)
 
 
@@ -69,13 +69,13 @@ def test_writes_keep_to_the_rate_in_write_units() -> None:
     slept: list[float] = []
     pace = Pace(50, clock=lambda: 0.0, sleep=slept.append)
     rows = [(f"k{i}", b"x" * 1500, 9) for i in range(50)]  # two units each, 25 rows a request
-    Tables(Table(), "t", pace=pace).put_many(rows)
+    DynamoTables(Table(), "t", pace=pace).put_many(rows)
     assert slept == [1.0, 2.0]  # the clock stands still, so the debt adds up
 
 
 def test_a_table_that_throttles_is_given_time() -> None:
     pace = Pace(800, clock=lambda: 0.0, sleep=lambda _: None)
-    Tables(Table(refusal("ThrottlingException"), 3, 2), "t", pace=pace).put_many(
+    DynamoTables(Table(refusal("ThrottlingException"), 3, 2), "t", pace=pace).put_many(
         [("a", b"", 9)] * 1 + [(f"k{i}", b"", 9) for i in range(9)]
     )
     assert pace.rate == pytest.approx(800 / 8 + 40)  # refused three times, then taken
