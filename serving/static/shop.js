@@ -111,7 +111,7 @@ function drawHead() {
 }
 
 const origin = () => [
-  shelf.store && `read from ${{ redis: "Redis", dynamodb: "DynamoDB" }[shelf.store] ?? shelf.store}`,
+  shelf.store && `read from ${{ redis: "Redis", dynamodb: "DynamoDB", postgresql: "PostgreSQL" }[shelf.store] ?? shelf.store}`,
   shelf.model_version && `model ${shelf.model_version}`,
 ].filter(Boolean).join(", ");
 

@@ -32,9 +32,9 @@ from contracts.snapshot import Manifest, ModelSettings, write_snapshot
 from local import valkey
 from local.emulator_process import running_emulator
 from stores.aws import client
+from stores.dynamodb import write_units
 from stores.objects import Objects
 from stores.pace import Pace
-from stores.tables import write_units
 
 SHOP = "default"
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
