@@ -26,6 +26,7 @@ __all__ = [
 
 ENVIRONMENT_VARIABLE: Final = "LIVESHELF_PROPERTIES"
 MANAGED_PATH: Final = "/etc/flink/application_properties.json"
+_ORIGIN: Final = re.compile(r"https?://[a-zA-Z0-9.-]+(:[0-9]{1,5})?")
 
 
 def _check_positive(part: Any, group: str) -> None:
@@ -107,9 +108,33 @@ class ServingSettings:
     """How much of that disk; once it is full, events are answered with 429."""
     spool_queue: str | None = None
     """The URL of the SQS queue that does the same for the Lambda function, whose disk does not last."""
+    keys: str = ""
+    """Where the API keys are: a file, ``secret:<name>`` or a secret's ARN. Empty: none, and only this machine is
+    answered."""
+    open: bool = False
+    """Answer anybody without a key. For trials behind a wall of their own; the start says so loudly."""
+    page_key: str = ""
+    """A public key (events and read) that the storefront page hands to its visitors. It is no secret."""
+    cors_origins: str = ""
+    """Origins of web pages that may call from another site, separated by commas: ``https://shop.example``."""
+    rate_per_key_s: float = 5000.0
+    """Requests a second of one key, of each process."""
+    rate_per_client_s: float = 100.0
+    """Requests a second of one address with a public key, of each process; servers' keys have no such limit."""
+    max_catalogue_mib: int = 64
 
     def __post_init__(self) -> None:
         _check_positive(self, "liveshelf.serving")
+        if origin := next((o for o in self.origins if not _ORIGIN.fullmatch(o)), None):
+            message = (
+                f"property 'cors.origins' holds {origin!r}; expected origins such as https://shop.example, no paths"
+            )
+            raise SettingsError(message)
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """``cors_origins``, one by one."""
+        return tuple(part.strip() for part in self.cors_origins.split(",") if part.strip())
 
 
 @dataclass(frozen=True, kw_only=True)

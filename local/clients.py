@@ -1,6 +1,7 @@
 """A small HTTP client of the collector and the shelf, over one kept connection: what the replay and the probes use."""
 
 import http.client
+import os
 import select
 import socket
 from collections.abc import Sequence
@@ -14,7 +15,10 @@ from contracts.errors import StoreError
 from serving.answers import EventsAnswer, Shelf
 from stores.retry import delays
 
-__all__ = ["MAX_EVENTS", "Api", "Posted"]
+__all__ = ["KEY_VARIABLE", "MAX_EVENTS", "Api", "Posted"]
+
+KEY_VARIABLE: Final = "LIVESHELF_KEY"
+"""Names the API key that is shown, where the service asks for one."""
 
 MAX_EVENTS: Final = 500
 """The collector's limit of one request."""
@@ -78,7 +82,7 @@ class Api:
                 cause, posted.uncertain = repr(exc), posted.uncertain + len(pending)
                 continue
             cause = f"status {status}: {data[:200]!r}"
-            if status not in (200, 429, 503):
+            if status not in (200, 422, 429, 503):  # 422: looked at, and each refused
                 break
             if b'"results"' not in data[:20]:
                 continue  # overloaded: nothing was looked at
@@ -111,6 +115,8 @@ class Api:
 
     def _ask(self, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
         headers = {"Content-Type": "application/json"} if body else {}
+        if key := os.environ.get(KEY_VARIABLE):
+            headers["Authorization"] = f"Bearer {key}"
         try:
             if self._connection.sock is not None and _closed(self._connection.sock):
                 self._connection.close()  # a kept connection that timed out while idle

@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         source = own_log(given.events, mapping=given.map, items=given.items) if given.events else None
         if source is not None:
             source.prepare(datetime.now(UTC))  # what is wrong with a log is told before anything is started
-        with suppress(KeyboardInterrupt), Loop(source=source) as loop:
+        with suppress(KeyboardInterrupt), Loop(source=source, keys=True) as loop:
             _run(loop, given)
     except LiveshelfError as exc:
         print(f"\nthe demo ended: {exc}", file=sys.stderr)
@@ -80,6 +80,7 @@ def _print_addresses(loop: Loop) -> None:
 
   storefront       {loop.url}/
   API              {loop.url}/docs
+  sign in as admin {loop.url}/sign-in#{loop.keys["admin"]}
   Flink dashboard  {loop.stack.flink.rest.url}/
   logs             {data / "logs"}
 """

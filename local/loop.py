@@ -47,14 +47,21 @@ class Loop:
     """The running loop: stores, lake, model, Flink job and HTTP service; a context manager.
 
     ``url`` is the storefront's address, ``job`` the Flink job's id, ``filled`` what the initial lake holds.
+    With ``keys`` the service asks for API keys, which are then in :attr:`keys`, see :meth:`Stack.make_keys`.
     Without a ``source`` the lake is filled with the default data.
     """
 
     def __init__(
-        self, say: Callable[[str], None] = whole_line, data: Path | None = None, source: Source | None = None
+        self,
+        say: Callable[[str], None] = whole_line,
+        data: Path | None = None,
+        source: Source | None = None,
+        keys: bool = False,
     ) -> None:
         self._say = say
         self._source = source
+        self._with_keys = keys
+        self.keys: dict[str, str] = {}
         self.began = time.monotonic()
         self.stack = Stack(say, data)
 
@@ -100,6 +107,7 @@ class Loop:
             self.trained = stack.stage("model", lambda: self.trainer.train(echo=True))
             self.job: str = submitted.result()
         stack.start_delivery()
+        self.keys = stack.make_keys() if self._with_keys else {}
         self.url: str = stack.stage("serving", stack.start_serving)
 
     def _fill(self) -> fill.Filled:

@@ -2,19 +2,23 @@
 
 import json
 import os
+import secrets
 import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+from contracts.access import SCOPES, KeyDocument, make_key
 from contracts.settings import ENVIRONMENT_VARIABLE, ServingSettings, Settings, StreamingSettings, to_properties
 from deploy.fatjar import fat_jar
 from local import toolchain, valkey
+from local.clients import KEY_VARIABLE
 from local.faults import FaultControl
 from local.flink import Cluster, Job
 from local.health import http_ok, tcp_open
@@ -22,6 +26,7 @@ from local.paths import cache_dir, checkout
 from local.ports import LOOPBACK, free_port
 from local.supervisor import Service, Supervisor
 from stores.aws import client
+from stores.keys import KeyStore
 from stores.tables import Tables
 
 __all__ = ["Stack"]
@@ -163,6 +168,25 @@ class Stack:
         script = script or checkout() / "streaming" / "main.py"
         job = Job(script=script, jarfile=jar, arguments=arguments, env=self.environment)
         return self.flink.submit(job)
+
+    def make_keys(self) -> dict[str, str]:
+        """API keys of this run, by name: ``page`` (public), ``own`` for what runs beside it, and ``admin``.
+
+        To be called before :meth:`start_serving`. What this process asks over HTTP from now on shows ``own``.
+        """
+        now, file = datetime.now(UTC), self.supervisor.data / "keys.json"
+        made = {
+            "page": make_key(("events", "read"), now, public=True, note="the storefront page"),
+            "own": make_key(("events", "read"), now, note="replay and probes"),
+            "admin": make_key(SCOPES, now, note="whoever started the demo"),
+        }
+        store = KeyStore(self.settings, str(file))
+        store.write(KeyDocument(keys=tuple(key for _, key in made.values()), log_key=secrets.token_hex(32)))
+        texts = {name: text for name, (text, _) in made.items()}
+        serving = replace(self.settings.serving, keys=str(file), page_key=texts["page"], rate_per_client_s=1000.0)
+        self.configure(replace(self.settings, serving=serving))
+        os.environ[KEY_VARIABLE] = texts["own"]
+        return texts
 
     def start_serving(self, port: int | None = 8000) -> str:
         """The HTTP service; returns its address."""

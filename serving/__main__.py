@@ -8,9 +8,11 @@ from collections.abc import Sequence
 
 import uvicorn
 
-from contracts.errors import SettingsError
-from contracts.settings import load
+from contracts.errors import SettingsError, StoreError
+from contracts.settings import Settings, load
 from serving.app import create_app
+from serving.logs import Scrubbed
+from serving.protocol import BoundedProtocol
 from serving.services import Services
 
 __all__ = ["main"]
@@ -36,21 +38,46 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--port", type=int, default=8000, help="port to listen on; 0 takes a free one (default: %(default)s)"
     )
     parser.add_argument("--properties", help="settings file (default: $LIVESHELF_PROPERTIES, then managed Flink's)")
-    parser.add_argument(
-        "--access-log", action="store_true", help="log every request; paths hold user ids (default: off)"
-    )
+    parser.add_argument("--access-log", action="store_true", help="log every request, user ids hashed (default: off)")
     return parser.parse_args(argv)
+
+
+def _check_open(settings: Settings, host: str) -> None:
+    """Without keys the service is for this machine alone, unless the settings say otherwise.
+
+    Raises:
+        SettingsError: it would listen where others can reach it.
+    """
+    serving = settings.serving
+    if serving.keys:
+        return
+    if serving.open:
+        print(
+            "serving: WARNING: no API keys are set and 'open' is true: anybody may read, write and forget", flush=True
+        )
+    elif host not in ("127.0.0.1", "::1", "localhost"):
+        message = (
+            f"--host is {host} and no API keys are set, so others could use everything; make keys with python -m "
+            "serving.keys create and name their file in the property 'keys', or set 'open' to true for a trial"
+        )
+        raise SettingsError(message)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM or Ctrl-C; prints the address in one line once the port is taken."""
     arguments = _arguments(argv)
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(level=logging.WARNING)
     try:
-        app = create_app(load(arguments.properties))
-    except SettingsError as exc:
+        settings = load(arguments.properties)
+        _check_open(settings, arguments.host)
+        app = create_app(settings, access_log=arguments.access_log)
+    except (SettingsError, StoreError) as exc:
         print(f"serving: {exc}", file=sys.stderr)
         return 2
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(Scrubbed(app.state.services.names))
+    if arguments.access_log:
+        logging.getLogger("serving.access").setLevel(logging.INFO)
     try:
         listening = socket.create_server((arguments.host, arguments.port), backlog=2048)
     except OSError as exc:
@@ -62,10 +89,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http="httptools",
+        http=BoundedProtocol,
         ws="none",
         log_level="warning",
-        access_log=arguments.access_log,
+        access_log=False,  # the guard writes it, without user ids
+        log_config=None,  # uvicorn's own handlers would write past the formatter that takes keys and ids out
+        limit_concurrency=4096,
         timeout_graceful_shutdown=5,
         server_header=False,
     )

@@ -26,6 +26,8 @@ __all__ = [
     "ReadyAnswer",
     "SampleUsersAnswer",
     "SessionAnswer",
+    "SessionOpened",
+    "SessionWish",
     "Shelf",
     "ShelfItem",
     "SpoolStatus",
@@ -223,6 +225,19 @@ class ItemFeaturesAnswer(msgspec.Struct):
         float, msgspec.Meta(description="log ratio of the last hour's actions to an hour of the day; 0 is as usual")
     ]
     last_purchase_at: Annotated[Millis | None, msgspec.Meta(description="within the last 24 hours")]
+
+
+class SessionWish(msgspec.Struct):
+    """The key to sign a browser in with."""
+
+    key: str
+
+
+class SessionOpened(msgspec.Struct):
+    """What the browser may do from now on."""
+
+    key: Annotated[str, msgspec.Meta(description="the key's id")]
+    scopes: list[str]
 
 
 class SampleUsersAnswer(msgspec.Struct):

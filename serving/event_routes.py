@@ -4,6 +4,7 @@ from fastapi import APIRouter, Request, Response
 
 from contracts.events import MAX_BYTES
 from serving.answers import EventsAnswer
+from serving.bodies import bounded_body
 from serving.collector import BadBody, split
 from serving.intake import BUSY, Overloaded
 from serving.openapi import answers_with, events_body
@@ -18,18 +19,21 @@ router = APIRouter(tags=["events"])
 @router.post(
     "/v1/events",
     summary="Take in events",
-    responses=answers_with(EventsAnswer, 400, 404, 413, also={429: EventsAnswer, 503: EventsAnswer}),
+    responses=answers_with(
+        EventsAnswer, 400, 404, 408, 413, also={422: EventsAnswer, 429: EventsAnswer, 503: EventsAnswer}
+    ),
     openapi_extra=events_body(),
 )
 async def post_events(request: Request, the: The, shop: Shop) -> Response:
     """One event, an array, or `{"events": […]}`: up to 500, each at most 32 KiB once stamped.
 
     Each record has its own outcome, in the order of the request. *accepted* is safe: on the stream, or in a spool on
-    its way there. *rejected* must be changed. *failed* may be sent again as it is, after `Retry-After` seconds: events
-    are counted once per `event_id`. The status is then 429 (too much for now) or 503 (the stream is away).
+    its way there. *rejected* must be changed; where all are, the status is 422. *failed* may be sent again as it is,
+    after `Retry-After` seconds: events are counted once per `event_id`. The status is then 429 (too much for now) or
+    503 (the stream is away).
     """
     limit = the.settings.serving.max_batch
-    body = await _body(request, limit * (MAX_BYTES + 1) + 64)
+    body = await bounded_body(request, limit * (MAX_BYTES + 1) + 64, "send fewer events a request")
     try:
         answer = await the.collector.take(split(body, limit), shop)
     except BadBody as exc:
@@ -43,21 +47,6 @@ def _status(answer: EventsAnswer) -> tuple[int, dict[str, str]]:
     """Status and headers of an answer: the worst outcome of its records decides."""
     headers = {"Cache-Control": "no-store"}
     if not answer.failed:
-        return 200, headers
+        return 200 if answer.accepted else 422, headers
     busy = all(result.reason in BUSY for result in answer.results if result.status == "failed")
     return 429 if busy else 503, headers | {"Retry-After": "5" if busy else "1"}
-
-
-async def _body(request: Request, limit: int) -> bytes:
-    """The body, never more of it in memory than ``limit`` bytes and one chunk."""
-    chunks, size = [], 0
-    announced = request.headers.get("content-length", "0")
-    if not announced.isdecimal() or int(announced) <= limit:
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size > limit:
-                break
-            chunks.append(chunk)
-        else:
-            return b"".join(chunks)
-    raise ApiError(413, "too_large", f"the body is over {limit} bytes; send fewer events a request")

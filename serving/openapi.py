@@ -9,8 +9,9 @@ from fastapi.openapi.utils import get_openapi
 
 from contracts.events import Event
 from serving import answers
+from serving.credentials import scope_needed
 
-__all__ = ["answers_with", "document", "events_body"]
+__all__ = ["answers_with", "document", "events_body", "json_body"]
 
 _TEMPLATE: Final = "#/components/schemas/{name}"
 _STRUCTS: Final = (
@@ -20,8 +21,15 @@ _STRUCTS: Final = (
 _STATUS: Final = {
     304: "not changed since the `If-None-Match` tag",
     400: "a parameter or the body cannot be read",
+    401: "no valid API key",
+    403: "the API key may not do this",
     404: "there is no such shop or item",
+    408: "the request did not come whole in time",
+    409: "it is not in a state for that, or another did it at the same time",
+    412: "it was changed since the `If-Match` tag; read it again",
     413: "the body is too large",
+    422: "it can be read, and none of it can be taken",
+    428: "`If-Match` is missing",
     429: "too much for now; try again after `Retry-After` seconds",
     503: "a store or this process cannot take it now; try again",
 }
@@ -70,6 +78,11 @@ def events_body() -> dict[str, Any]:
     }
 
 
+def json_body(kind: type) -> dict[str, Any]:
+    """The request body of a route that reads it itself."""
+    return {"requestBody": {"required": True, "content": _json(_reference(kind))}}
+
+
 def document(app: FastAPI) -> Callable[[], dict[str, Any]]:
     """A replacement of ``app.openapi`` that adds the schemas; built once."""
 
@@ -86,6 +99,7 @@ def document(app: FastAPI) -> Callable[[], dict[str, Any]]:
             schemas = made.setdefault("components", {}).setdefault("schemas", {})
             schemas.update(components)
             _drop_validation_errors(made)
+            _add_keys(made)
             app.openapi_schema = _nullable(made)
         return app.openapi_schema
 
@@ -99,6 +113,18 @@ def _drop_validation_errors(made: dict[str, Any]) -> None:
             operation["responses"].pop("422", None)
     for name in ("HTTPValidationError", "ValidationError"):
         made["components"]["schemas"].pop(name, None)
+
+
+def _add_keys(made: dict[str, Any]) -> None:
+    """The API key, and what every route that needs one may answer."""
+    made["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer", "bearerFormat": "lsk_…"}}
+    for path, operations in made["paths"].items():
+        for operation in operations.values():
+            if scope_needed(path) is not None:
+                operation["security"] = [{"key": []}]
+                for status in (401, 403, 429):
+                    answer = {"description": _STATUS[status], "content": _json(_reference(answers.ErrorAnswer))}
+                    operation["responses"].setdefault(str(status), answer)
 
 
 def _nullable(node: Any) -> Any:

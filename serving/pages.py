@@ -4,10 +4,14 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
-from fastapi import APIRouter, FastAPI, Response
-from fastapi.responses import FileResponse, PlainTextResponse
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.responses import FileResponse, PlainTextResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
 from swagger_ui_bundle import swagger_ui_path
+
+from serving.credentials import COOKIE
+from serving.parameters import services_of
+from serving.session_routes import remember_key
 
 __all__ = ["mount"]
 
@@ -22,15 +26,28 @@ _router = APIRouter(include_in_schema=False)
 
 
 @_router.get("/")
-async def storefront() -> Response:
-    """The shop."""
-    return _page("index.html")
+async def storefront(request: Request) -> Response:
+    """The shop. Who has no key yet gets the page's own, which is public, for this site alone."""
+    answer = _page("index.html")
+    if (key := services_of(request).settings.serving.page_key) and COOKIE not in request.cookies:
+        remember_key(request, answer, key)
+    return answer
 
 
 @_router.get("/control")
-async def control() -> Response:
-    """The control room."""
+async def control(request: Request) -> Response:
+    """The control room, for who has signed in with an admin's key where there are keys."""
+    ring = services_of(request).ring
+    key = ring.find(request.cookies.get(COOKIE, ""))
+    if ring.configured and (key is None or "admin" not in key.scopes):
+        return RedirectResponse("/sign-in?next=/control", 303)
     return _page("control.html")
+
+
+@_router.get("/sign-in")
+async def sign_in() -> Response:
+    """Where a person shows a key, for pages that need more than the public one."""
+    return FileResponse(_STATIC / "sign-in.html", headers=_POLICY)
 
 
 def _page(name: str) -> Response:

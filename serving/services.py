@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Final
 
 from contracts.settings import Settings
+from serving.buckets import TokenBuckets
 from serving.drain import Drain
 from serving.feed import Feed
 from serving.intake import Collector
+from serving.keyring import KeyRing
 from serving.ladder import Ladder
+from serving.logs import Names
 from serving.reader import Reader
 from serving.spool import Spool
 from serving.watch import Watcher
@@ -22,6 +25,8 @@ __all__ = ["Services"]
 
 _log = logging.getLogger(__name__)
 _MIB: Final = 1024 * 1024
+_FAILURES_PER_S: Final = 5.0
+_FAILURES: Final = 50
 
 
 class Services:
@@ -29,6 +34,10 @@ class Services:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.ring = KeyRing(settings)
+        self.names = Names(self.ring.log_key)
+        self.failures = TokenBuckets(_FAILURES_PER_S, _FAILURES, time.monotonic)
+        """By address: how often a key that is none was shown."""
         self.reader = Reader(settings)
         self.feed = Feed(settings)
         self.ladder = Ladder(self.reader, self.feed.experiments)
@@ -47,8 +56,10 @@ class Services:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Background work for as long as the block runs."""
-        works = [self.reader.keep, self.feed.keep, self.watcher.run, *([self.drain.keep] if self.drain else [])]
-        tasks = [asyncio.create_task(self._always(work)) for work in works]
+        works = [self.reader.keep, self.feed.keep, self.watcher.run, self.ring.keep]
+        tasks = [
+            asyncio.create_task(self._always(work)) for work in (*works, *([self.drain.keep] if self.drain else []))
+        ]
         try:
             yield
         finally:

@@ -166,14 +166,14 @@ def settings_for(redis_nodes: str, aws_endpoint: str) -> Settings:
 
 
 @contextmanager
-def serving(folder: Path, settings: Settings, *, ready: str = "/readyz") -> Iterator[Shop]:
+def serving(folder: Path, settings: Settings, *, ready: str = "/readyz", words: Sequence[str] = ()) -> Iterator[Shop]:
     """The serving process with ``settings``, once ``ready`` answers well."""
     libraries.ensure()  # what the pages load; `make setup` installs it
     folder.mkdir(parents=True, exist_ok=True)
     file, port = folder / "application_properties.json", free_port()
     file.write_text(json.dumps(to_properties(settings)))
     url = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "serving", "--port", str(port), "--properties", file]
+    command = [sys.executable, "-m", "serving", "--port", str(port), "--properties", file, *words]
     with ExitStack() as stack:
         supervisor = stack.enter_context(Supervisor(folder / "run", say=lambda _: None))
         supervisor.start(Service(name="serving", command=command, ready=http_ok(url + ready)))

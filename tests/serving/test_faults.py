@@ -62,7 +62,7 @@ def test_before_anything_exists_reads_answer_and_readyz_says_what_is_missing() -
 
     async def ask(*paths: str) -> list[httpx.Response]:
         transport = httpx.ASGITransport(create_app(nowhere))
-        async with httpx.AsyncClient(transport=transport, base_url="http://shop") as http:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
             return [await http.get(path) for path in paths]
 
     ready, shelf, items = asyncio.run(ask("/readyz", "/v1/users/1/recommendations", "/v1/items"))
