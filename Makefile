@@ -52,6 +52,12 @@ synth: $(READY) ## The CloudFormation of ENV=dev|small|large into build/cdk.out,
 	@$(PY) -m deploy.cdk.app --env $(or $(ENV),dev) $(ARGS)
 	@echo "synth: cfn-lint"; $(PY) -m cfnlint build/cdk.out/*.template.json
 
+doctor: $(READY) ## Whether machine and AWS account are ready for ENV=dev|small|large (reads only; ARGS=--help)
+	@$(PY) -m deploy.doctor --env $(or $(ENV),dev) $(ARGS)
+
+cost: $(READY) ## The Markdown of docs/cost.md from deploy/prices.json: each profile by traffic, beside Amazon Personalize
+	@$(PY) -m deploy.cost $(ARGS)
+
 ##@ Measure
 
 bench-quality: setup ## Quality on a public data set: DATA=folder (benchmarks/public_sets.py says which formats)
@@ -106,7 +112,7 @@ clean: ## Remove the environment, caches in the checkout and run data
 	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 	@if [ -d "$(CACHE)" ]; then echo "clean: the download cache stays; remove it with: rm -rf $(CACHE)"; fi
 
-.PHONY: help demo demo-check evaluate parity rebuild synth bench-quality bench-train bench-stream bench-freshness \
+.PHONY: help demo demo-check evaluate parity rebuild synth doctor cost bench-quality bench-train bench-stream bench-freshness \
 	bench-state bench-survival setup test test-unit lint format lock clean
 
 $(READY):
