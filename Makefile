@@ -52,6 +52,10 @@ synth: $(READY) ## The CloudFormation of ENV=dev|small|large into build/cdk.out,
 	@$(PY) -m deploy.cdk.app --env $(or $(ENV),dev) $(ARGS)
 	@echo "synth: cfn-lint"; $(PY) -m cfnlint build/cdk.out/*.template.json
 
+.PHONY: package
+package: setup ## Build what runs on AWS into build/: the Flink zip, the Spark environment, the Lambda zip
+	@$(PY) -m deploy.package $(ARGS)
+
 doctor: $(READY) ## Whether machine and AWS account are ready for ENV=dev|small|large (reads only; ARGS=--help)
 	@$(PY) -m deploy.doctor --env $(or $(ENV),dev) $(ARGS)
 
@@ -101,9 +105,12 @@ lint: $(READY) ## Style, format and strict types, nothing changed
 format: $(READY) ## Mend style and format in place
 	@$(PY) -m ruff check --fix . && $(PY) -m ruff format .
 
-lock: $(READY) ## Resolve requirements.in anew into the pinned, hashed requirements.txt
+lock: $(READY) ## Resolve requirements.in anew into requirements.txt, and the locks of what is deployed
 	@echo "lock: requirements.txt"; .venv/bin/uv pip compile -q --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --custom-compile-command "make lock" requirements.in -o requirements.txt
+	@for lock in deploy/locks/*.in; do echo "lock: $${lock%.in}.txt"; \
+	  .venv/bin/uv pip compile -q --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+	  --custom-compile-command "make lock" -c requirements.txt $$lock -o $${lock%.in}.txt; done
 
 clean: ## Remove the environment, caches in the checkout and run data
 	@echo "clean: removing .venv, tool caches and run data ($(RUN))"

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from batch.arguments import add_live_values, known_shop, whole_number
 from batch.parity_report import Report
+from batch.result import machine, result_line
 from contracts.errors import LiveshelfError, SettingsError
 from contracts.settings import Settings, load, to_properties
 
@@ -92,8 +93,6 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
-    from benchmarks.report import machine, result_line  # this command measures; nothing else of batch needs them
-
     given, before = _parser().parse_args(argv), machine()
     try:
         settings = load(given.properties)

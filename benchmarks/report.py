@@ -1,39 +1,17 @@
-"""The RESULT line that every measuring command prints last: one JSON object, comparable by a program."""
+"""The RESULT line that every measuring command prints last, and the history that keeps all of them."""
 
-import hashlib
 import json
-import os
-import subprocess
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import psutil
+from batch.result import machine, result_line
 
 __all__ = ["HISTORY", "finish", "machine", "result_line"]
 
 HISTORY = Path(__file__).parent / "history.jsonl"
 """One RESULT a line, oldest first, with ``command`` and ``date``: how figures went on, and what the README quotes."""
-
-
-def machine() -> dict[str, Any]:
-    """Cores, memory and the load average of the last minute, to be taken *before* measuring."""
-    _commit()  # what is measured is what stands here now, whatever is checked out when the run ends
-    memory = psutil.virtual_memory().total / 2**30
-    return {"cores": os.cpu_count(), "memory_gib": round(memory, 1), "load_before": round(os.getloadavg()[0], 2)}
-
-
-def result_line(figures: Mapping[str, Any], *, machine: Mapping[str, Any], settings: Any, repeats: int = 1) -> str:
-    """``RESULT`` and one JSON object: the figures with commit, machine, repeats and a digest of the settings.
-
-    >>> result_line({"lost": 0}, machine={"cores": 2}, settings={"a": 1}).startswith('RESULT {"commit":')
-    True
-    """
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:12]
-    about = {"commit": _commit(), "machine": dict(machine), "repeats": repeats, "settings_digest": digest}
-    return "RESULT " + json.dumps(about | dict(figures))
 
 
 def finish(
@@ -51,18 +29,3 @@ def finish(
     with history.open("a") as file:
         file.write(json.dumps(about | json.loads(line.removeprefix("RESULT "))) + "\n")
     print(line, flush=True)
-
-
-@cache
-def _commit() -> str:
-    """The checked-out commit at the first call, with ``+`` where files were changed since (the history of results is
-    no change); ``unknown`` outside a checkout.
-    """
-    here = Path(__file__).parent
-    changes = ["git", "status", "--porcelain", "-uno", "--", ":/", f":!{HISTORY.name}"]
-    try:
-        head = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=here, capture_output=True, text=True)
-        changed = subprocess.run(changes, cwd=here, capture_output=True, text=True)
-    except OSError:
-        return "unknown"
-    return head.stdout.strip() + ("+" if changed.stdout.strip() else "") if head.returncode == 0 else "unknown"

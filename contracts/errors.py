@@ -16,7 +16,9 @@
     ├── TrainingError          a model cannot be trained from this data      (data)
     │   ├── PublishConflict    another run published first                   (schedule)
     │   └── PublishRefused     a check or the gate keeps the live model      (data)
-    └── LocalStackError        the one-machine stack could not be started    (this machine)
+    ├── LocalStackError        the one-machine stack could not be started    (this machine)
+    └── DeploymentError        an artefact or an AWS resource is not right   (operator, AWS account)
+        └── PackagingError     an artefact could not be built                (this machine)
 
 A message says what happened, the value received, what was expected, and what to do. A cause is kept (``raise … from``).
 """
@@ -24,12 +26,14 @@ A message says what happened, the value received, what was expected, and what to
 __all__ = [
     "ChangedMeanwhile",
     "ContractError",
+    "DeploymentError",
     "InvalidEvent",
     "InvalidId",
     "InvalidItem",
     "InvalidRules",
     "LiveshelfError",
     "LocalStackError",
+    "PackagingError",
     "PartialWrite",
     "PublishConflict",
     "PublishRefused",
@@ -113,3 +117,11 @@ class PublishRefused(TrainingError):
 
 class LocalStackError(LiveshelfError):
     """The one-machine stack could not be started; the message ends with the remedy."""
+
+
+class DeploymentError(LiveshelfError):
+    """AWS refused or is not in the state that a deployment needs; the message ends with the remedy."""
+
+
+class PackagingError(DeploymentError):
+    """An artefact could not be built, or is not fit for the service that is to run it."""

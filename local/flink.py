@@ -41,6 +41,8 @@ class Job:
     py_files: Sequence[Path] = ()
     arguments: Sequence[str] = ()
     env: Mapping[str, str] = field(default_factory=dict)
+    folder: Path | None = None
+    """Where ``flink run`` works: what lies there can be imported by the script."""
 
 
 class Cluster:
@@ -123,6 +125,7 @@ class Cluster:
                         stdout=out,
                         stderr=subprocess.STDOUT,
                         env=self._client_env(job),
+                        cwd=job.folder,
                         timeout=SUBMIT_SECONDS,
                         check=False,
                     ).returncode

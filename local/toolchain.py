@@ -35,6 +35,11 @@ class Jars:
     flink_plugins: tuple[Path, ...]
     spark: tuple[Path, ...]
 
+    @property
+    def packaged(self) -> tuple[Path, ...]:
+        """What the one jar of the managed service is merged from: S3 too, elsewhere a plugin."""
+        return (*self.flink_lib, *self.flink_plugins)
+
 
 # --- Java ---------------------------------------------------------------------------------------------------------
 
