@@ -24,7 +24,7 @@ PACKAGES = {
     "functions": functions_zip.PACKAGES,
 }
 
-STARTS = {"flink": "streaming", "spark": "batch", "functions": "serving"}
+STARTS = {"flink": "streaming", "spark": "batch", "functions": "serving/app.py"}
 
 
 def _named(path: Path) -> set[str]:
@@ -70,10 +70,9 @@ def _file(module: str) -> Path | None:
     return next((each for each in (path.with_suffix(".py"), path / "__init__.py") if each.is_file()), None)
 
 
-def _reached(package: str, others: tuple[str, ...]) -> Iterator[tuple[Path, str]]:
-    """What a package's files import, and those that they reach: each file with the foreign names in it."""
-    # __main__ is how a person starts it on a machine of theirs
-    waiting = [path for path in sorted((checkout() / package).rglob("*.py")) if path.name != "__main__.py"]
+def _reached(start: str, others: tuple[str, ...]) -> Iterator[tuple[Path, str]]:
+    """What a file, or a package's files, import, and those that they reach: each file with the foreign names in it."""
+    waiting = sorted((checkout() / start).rglob("*.py")) or [checkout() / start]
     seen = set(waiting)
     while waiting:
         path = waiting.pop()
