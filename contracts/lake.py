@@ -196,3 +196,12 @@ def refused_report_path(shop: str, version: str) -> str:
     'shop=default/reports/20260102T030405Z-822dd6.html'
     """
     return f"shop={shop}/reports/{version}.html"
+
+
+def outcome_path(shop: str, run: str, step: str) -> str:
+    """What came out of one step of a run on AWS, see :mod:`batch.step`.
+
+    >>> outcome_path("default", "daily-1", "train")
+    'shop=default/runs/daily-1/train.json'
+    """
+    return f"shop={shop}/runs/{run}/{step}.json"

@@ -44,6 +44,8 @@ class Artefacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """The venv-pack archive of Python 3.11 that holds the batch packages and what they need."""
     spark_main: Artefact = _unbuilt("spark-main", ".py")
     """The entry point of every Spark job: :mod:`batch.step`, as a file of its own."""
+    spark_bootstrap: Artefact = _unbuilt("spark-bootstrap", ".sh")
+    """What each node of an EMR cluster on EC2 runs first: ``deploy/emr_bootstrap.sh``."""
     functions: Artefact = _unbuilt("functions", ".zip")
     """The zip of the Lambda functions, with all that they import."""
 

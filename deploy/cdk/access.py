@@ -30,8 +30,11 @@ def allow(
     *,
     because: str = "",
     conditions: Mapping[str, Any] | None = None,
+    known: Mapping[str, str] | None = None,
 ) -> None:
     """Add one statement to a role. ``because`` says why a resource has to hold a wildcard, and is needed if one does.
+
+    ``known`` says how cdk-nag prints tokens in such a resource that are no pseudo parameters.
 
     Raises:
         ValueError: an action holds a wildcard, or a resource does and nothing says why.
@@ -46,7 +49,7 @@ def allow(
     role.add_to_policy(
         iam.PolicyStatement(actions=list(actions), resources=list(resources), conditions=dict(conditions or {}))
     )
-    explain(role, {f"IAM5[Resource::{shown(resource)}]": because for resource in starred})
+    explain(role, {f"IAM5[Resource::{shown(resource, known)}]": because for resource in starred})
 
 
 def explain(construct: IConstruct, findings: Mapping[str, str]) -> None:

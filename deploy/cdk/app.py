@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from aws_cdk import App, Tags, Validations
+from aws_cdk import App, BootstraplessSynthesizer, Tags, Validations
 from cdk_nag import AwsSolutionsChecks
 
 from contracts.errors import SettingsError
@@ -19,6 +19,8 @@ from deploy.cdk.names import names_of
 from deploy.cdk.network import Network
 from deploy.cdk.profiles import PROFILES, Profile, profile
 from deploy.cdk.stores import Stores
+from deploy.cdk.streaming import Streaming
+from deploy.cdk.training import Training
 
 __all__ = ["FLAGS", "Choices", "build", "main"]
 
@@ -44,12 +46,19 @@ def build(app: App, size: Profile, choices: Choices, artefacts: Artefacts) -> No
     names = names_of(size)
 
     def common(unit: str) -> dict[str, Any]:
-        return {"names": names, "stack_name": f"{names.prefix}-{unit}"}
+        # Without the CDK's bootstrap stack: nothing here is uploaded by the CDK.
+        return {
+            "names": names,
+            "stack_name": f"{names.prefix}-{unit}",
+            "synthesizer": BootstraplessSynthesizer(),
+            "description": f"Liveshelf {size.name}: {unit}",
+            "termination_protection": unit in {"foundation", "ingestion", "stores"} and size.name != "dev",
+        }
 
     foundation = Foundation(app, "foundation", alarm_email=choices.alarm_email, **common("foundation"))
     key = foundation.key
     network = Network(app, "network", profile=size, key=key, **common("network"))
-    Ingestion(
+    ingestion = Ingestion(
         app,
         "ingestion",
         profile=size,
@@ -57,7 +66,19 @@ def build(app: App, size: Profile, choices: Choices, artefacts: Artefacts) -> No
         key=key,
         **common("ingestion"),
     )
-    Stores(app, "stores", profile=size, network=network, key=key, **common("stores"))
+    stores = Stores(app, "stores", profile=size, network=network, key=key, **common("stores"))
+    parts = {
+        "profile": size,
+        "network": network,
+        "stores": stores,
+        "shops": choices.shops,
+        "artefacts": artefacts,
+        "key": key,
+    }
+    streaming = Streaming(app, "streaming", **parts, **common("streaming"))
+    training = Training(app, "training", **parts, **common("training"))
+    for later in (streaming, training):
+        later.add_stack_dependency(ingestion)
     Tags.of(app).add("liveshelf", names.prefix)
     Validations.of(app).add_plugins(AwsSolutionsChecks(app))
 

@@ -15,6 +15,7 @@ from aws_cdk import aws_s3 as s3
 from contracts.lake import ERRORS_PREFIX, EVENTS_PREFIX
 from deploy.cdk.access import allow, explain, service_role
 from deploy.cdk.catalogue import add_tables
+from deploy.cdk.cluster import LOGS as CLUSTER_LOGS
 from deploy.cdk.foundation import private_bucket
 from deploy.cdk.names import Names
 from deploy.cdk.network import log_group
@@ -171,6 +172,7 @@ def _lifecycle(shops: Sequence[str]) -> list[s3.LifecycleRule]:
         ),
         s3.LifecycleRule(id="events", prefix=EVENTS_PREFIX, transitions=[infrequent]),
         s3.LifecycleRule(id="query results", prefix=_RESULTS, expiration=Duration.days(7)),
+        s3.LifecycleRule(id="logs of clusters", prefix=CLUSTER_LOGS, expiration=Duration.days(30)),
         *(
             s3.LifecycleRule(id=f"scratch of {shop}", prefix=f"shop={shop}/scratch/", expiration=Duration.days(3))
             for shop in shops

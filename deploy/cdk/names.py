@@ -4,6 +4,7 @@ Names that are known before anything exists let a policy name its resources exac
 that another stack imports cannot be changed, a name can be looked up.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from aws_cdk import Aws
@@ -18,15 +19,16 @@ def account_arn(service: str, rest: str) -> str:
     return f"arn:{Aws.PARTITION}:{service}:{Aws.REGION}:{Aws.ACCOUNT_ID}:{rest}"
 
 
-def shown(arn: str) -> str:
-    """An ARN as cdk-nag prints it: pseudo parameters in angle brackets."""
-    for token, name in (
-        (Aws.PARTITION, "Partition"),
-        (Aws.REGION, "Region"),
-        (Aws.ACCOUNT_ID, "AccountId"),
-        (Aws.URL_SUFFIX, "URLSuffix"),
-    ):
-        arn = arn.replace(token, f"<AWS::{name}>")
+def shown(arn: str, known: Mapping[str, str] | None = None) -> str:
+    """An ARN as cdk-nag prints it: tokens in angle brackets, those of ``known`` by their names there."""
+    pseudo = {
+        Aws.PARTITION: "AWS::Partition",
+        Aws.REGION: "AWS::Region",
+        Aws.ACCOUNT_ID: "AWS::AccountId",
+        Aws.URL_SUFFIX: "AWS::URLSuffix",
+    }
+    for token, name in (pseudo | dict(known or {})).items():
+        arn = arn.replace(token, f"<{name}>")
     return arn
 
 

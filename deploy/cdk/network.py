@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from aws_cdk import Fn, RemovalPolicy, Stack
+from aws_cdk import Fn, RemovalPolicy, Stack, Tags
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_logs as logs
@@ -11,10 +11,12 @@ from deploy.cdk.access import service_role
 from deploy.cdk.names import Names
 from deploy.cdk.profiles import Profile
 
-__all__ = ["CACHE_PORTS", "Network", "log_group"]
+__all__ = ["CACHE_PORTS", "EMR_TAG", "Network", "log_group"]
 
 CACHE_PORTS: Final = (6379, 6380)
 """ElastiCache Serverless: reads and writes, and reads from replicas."""
+EMR_TAG: Final = "for-use-with-amazon-emr-managed-policies"
+"""EMR's own service policy acts on what carries this tag."""
 _CLIENTS: Final = ("flink", "training", "serving")
 _ENDPOINTS: Final = ("kinesis-streams", "logs", "monitoring", "kms", "secretsmanager", "sts")
 _CLUSTER_ENDPOINTS: Final = ("elasticmapreduce", "ec2")
@@ -49,6 +51,9 @@ class Network(Stack):
         self._gateways()
         if not nat:
             self._endpoints(profile)
+        if profile.training == "cluster":
+            for owned in (self.vpc, self.groups["training"], self.groups["emr"]):
+                Tags.of(owned).add(EMR_TAG, "true")
 
     def _flow_logs(self, names: Names, profile: Profile, key: kms.IKey) -> None:
         group = log_group(self, "FlowLogs", names=names, part="network", key=key, days=profile.log_days)
@@ -69,7 +74,7 @@ class Network(Stack):
                 description=f"{part} of {names.prefix}",
                 allow_all_outbound=False,
             )
-            for part in (*_CLIENTS, "cache", "database", "endpoints", "balancer")
+            for part in (*_CLIENTS, "cache", "database", "endpoints", "balancer", "emr")
         }
         tls = ec2.Port.tcp(443)
         for part in _CLIENTS:
