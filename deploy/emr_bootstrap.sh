@@ -2,7 +2,7 @@
 # Bootstrap action of an EMR cluster: Python 3.11 and the archive of Liveshelf's libraries, on every node.
 # Usage: emr_bootstrap.sh s3://bucket/key-of-the-archive.tar.gz
 set -euo pipefail
-archive=${1:?expected the S3 address of the environment\'s archive}
+archive=${1:?expected the S3 address of the archive}
 folder=/opt/liveshelf/environment
 command -v python3.11 >/dev/null || sudo dnf install -y -q python3.11
 sudo mkdir -p "$folder"
