@@ -18,6 +18,7 @@ from deploy.cdk.ingestion import Ingestion
 from deploy.cdk.names import names_of
 from deploy.cdk.network import Network
 from deploy.cdk.profiles import PROFILES, Profile, profile
+from deploy.cdk.serving import Serving
 from deploy.cdk.stores import Stores
 from deploy.cdk.streaming import Streaming
 from deploy.cdk.training import Training
@@ -77,7 +78,15 @@ def build(app: App, size: Profile, choices: Choices, artefacts: Artefacts) -> No
     }
     streaming = Streaming(app, "streaming", **parts, **common("streaming"))
     training = Training(app, "training", **parts, **common("training"))
-    for later in (streaming, training):
+    serving = Serving(
+        app,
+        "serving",
+        domain=choices.domain,
+        certificate_arn=choices.certificate_arn,
+        **parts,
+        **common("serving"),
+    )
+    for later in (streaming, training, serving):
         later.add_stack_dependency(ingestion)
     Tags.of(app).add("liveshelf", names.prefix)
     Validations.of(app).add_plugins(AwsSolutionsChecks(app))

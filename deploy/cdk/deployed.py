@@ -6,7 +6,7 @@ from typing import Any
 
 from aws_cdk import Aws, Fn
 
-from contracts.settings import Settings, to_properties
+from contracts.settings import PostgresqlSettings, Settings, to_properties
 from deploy.cdk.names import Names
 from deploy.cdk.stores import Stores
 from deploy.stream_settings import stream_settings
@@ -40,7 +40,20 @@ def deployed_settings(names: Names, stores: Stores, shops: Sequence[str], part: 
         redis_cache=names.cache,
         dynamodb_table=names.table,
         serving=replace(given.serving, **serving),
+        **_persistent(stores),
     )
+
+
+def _persistent(stores: Stores) -> dict[str, Any]:
+    """PostgreSQL where there is one: RDS keeps the password in a secret of its own, and changes it."""
+    if stores.database is None:
+        return {}
+    where = PostgresqlSettings(
+        host=stores.database.attr_endpoint_address,
+        auth="secret",
+        secret=stores.database.attr_master_user_secret_secret_arn,
+    )
+    return {"persistent_store": "postgresql", "postgresql": where}
 
 
 def properties(settings: Settings) -> list[dict[str, Any]]:

@@ -90,6 +90,16 @@ class Names:
     def topic(self) -> str:
         return f"{self.prefix}-alarms"
 
+    @property
+    def keys_secret(self) -> str:
+        return f"{self.prefix}/keys"
+
+    def function_arn(self, part: str) -> str:
+        return account_arn("lambda", f"function:{self.prefix}-{part}")
+
+    def queue_arn(self, queue: str) -> str:
+        return account_arn("sqs", f"{self.prefix}-{queue}")
+
     def log_group(self, part: str) -> str:
         return f"/liveshelf/{self.prefix}/{part}"
 

@@ -17,6 +17,7 @@ CACHE_PORTS: Final = (6379, 6380)
 """ElastiCache Serverless: reads and writes, and reads from replicas."""
 EMR_TAG: Final = "for-use-with-amazon-emr-managed-policies"
 """EMR's own service policy acts on what carries this tag."""
+_CIDR: Final = "10.20.0.0/16"
 _CLIENTS: Final = ("flink", "training", "serving")
 _ENDPOINTS: Final = ("kinesis-streams", "logs", "monitoring", "kms", "secretsmanager", "sts")
 _CLUSTER_ENDPOINTS: Final = ("elasticmapreduce", "ec2")
@@ -37,7 +38,7 @@ class Network(Stack):
             self,
             "Vpc",
             vpc_name=names.prefix,
-            ip_addresses=ec2.IpAddresses.cidr("10.20.0.0/16"),
+            ip_addresses=ec2.IpAddresses.cidr(_CIDR),
             availability_zones=[Fn.select(i, Fn.get_azs()) for i in range(profile.zones)],
             nat_gateways=1 if nat else 0,
             subnet_configuration=subnets,
@@ -90,6 +91,8 @@ class Network(Stack):
         groups["training"].add_ingress_rule(groups["training"], ec2.Port.all_tcp(), "Spark")
         groups["training"].add_egress_rule(groups["training"], ec2.Port.all_tcp(), "Spark")
         groups["serving"].add_ingress_rule(groups["balancer"], ec2.Port.tcp(8000), "service behind its balancer")
+        # CloudFront reaches the balancer by interfaces of its own inside these subnets.
+        groups["balancer"].add_ingress_rule(ec2.Peer.ipv4(_CIDR), ec2.Port.tcp(80), "CloudFront")
         groups["balancer"].add_egress_rule(groups["serving"], ec2.Port.tcp(8000), "service")
         return groups
 

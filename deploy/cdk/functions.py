@@ -1,0 +1,151 @@
+"""The functions of the stack ``serving``: the collector with its spool queue, and the recommendations."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+from aws_cdk import Duration, RemovalPolicy
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_lambda as functions
+from aws_cdk import aws_secretsmanager as secrets
+from aws_cdk import aws_sqs as sqs
+
+from contracts.settings import ENVIRONMENT_VARIABLE, Settings
+from deploy.artefacts import Artefacts
+from deploy.cdk.access import allow, explain, service_role
+from deploy.cdk.deployed import properties
+from deploy.cdk.names import Names
+from deploy.cdk.network import Network, log_group
+from deploy.cdk.profiles import Profile
+
+__all__ = ["HANDLERS", "Function", "add_function", "keys_secret", "spool_queue"]
+
+HANDLERS: Final = {
+    "collector": "serving.functions.collect",
+    "drain": "serving.functions.drain",
+    "recommend": "serving.functions.recommend",
+}
+"""Where Lambda begins, by part."""
+_TRIES: Final = 12
+_VISIBLE: Final = 120
+
+
+class Function(NamedTuple):
+    """A function, its role, and its ARN, which is known before it is made."""
+
+    made: functions.CfnFunction
+    role: iam.Role
+    arn: str
+
+
+def spool_queue(scope: Any, names: Names, key: kms.IKey) -> tuple[sqs.Queue, sqs.Queue]:
+    """The queue that keeps accepted events while Kinesis is away, and the one for what was tried too often."""
+    common: dict[str, Any] = {
+        "encryption": sqs.QueueEncryption.KMS,
+        "encryption_master_key": key,
+        "enforce_ssl": True,
+        "retention_period": Duration.days(14),
+        "removal_policy": RemovalPolicy.RETAIN,
+    }
+    dead = sqs.Queue(scope, "DeadSpool", queue_name=f"{names.prefix}-spool-dead", **common)
+    spool = sqs.Queue(
+        scope,
+        "Spool",
+        queue_name=f"{names.prefix}-spool",
+        visibility_timeout=Duration.seconds(6 * _VISIBLE),  # six times the function's time-out, as AWS advises
+        dead_letter_queue=sqs.DeadLetterQueue(max_receive_count=_TRIES, queue=dead),
+        **common,
+    )
+    return spool, dead
+
+
+def keys_secret(scope: Any, names: Names, key: kms.IKey) -> secrets.CfnSecret:
+    """The secret of the API keys, empty: its content is the operator's (``python -m serving.keys``)."""
+    secret = secrets.CfnSecret(
+        scope,
+        "Keys",
+        name=names.keys_secret,
+        description="API keys of the shop, as hashes: python -m serving.keys",
+        kms_key_id=key.key_arn,
+    )
+    secret.apply_removal_policy(RemovalPolicy.RETAIN)
+    explain(
+        secret, {"SMG4": "Keys are handed to shops: who owns them rotates them, by a second key and the end of one."}
+    )
+    return secret
+
+
+def add_function(
+    scope: Any,
+    part: str,
+    *,
+    names: Names,
+    profile: Profile,
+    artefacts: Artefacts,
+    key: kms.IKey,
+    settings: Settings,
+    description: str,
+    network: Network | None = None,
+    seconds: int = 10,
+    environment: Mapping[str, str] | None = None,
+) -> Function:
+    """One Lambda function with a role and a log group of its own; in the VPC only where ``network`` is given."""
+    title = part.title()
+    group = log_group(scope, f"{title}Logs", names=names, part=part, key=key, days=profile.log_days)
+    role = service_role(scope, f"{title}Role", "lambda.amazonaws.com", description=description)
+    streams = f"{names.log_group_arn(part)}:log-stream:*"
+    allow(
+        role,
+        ["logs:CreateLogStream", "logs:PutLogEvents"],
+        [streams],
+        because="Lambda makes one log stream an instance.",
+    )
+    allow(role, ["kms:Decrypt", "kms:GenerateDataKey"], [key.key_arn])
+    if network is not None:
+        _join_vpc(role)
+    made = functions.CfnFunction(
+        scope,
+        title,
+        function_name=f"{names.prefix}-{part}",
+        description=description,
+        runtime="python3.11",
+        architectures=["x86_64"],
+        handler=HANDLERS[part],
+        code=functions.CfnFunction.CodeProperty(s3_bucket=names.artefact_bucket, s3_key=artefacts.functions.key),
+        role=role.role_arn,
+        memory_size=profile.function_memory_mb,
+        timeout=seconds,
+        kms_key_arn=key.key_arn,
+        environment=functions.CfnFunction.EnvironmentProperty(
+            variables={ENVIRONMENT_VARIABLE: json.dumps(properties(settings)), **(environment or {})}
+        ),
+        logging_config=functions.CfnFunction.LoggingConfigProperty(
+            log_group=group.log_group_name, log_format="JSON", system_log_level="WARN", application_log_level="INFO"
+        ),
+        vpc_config=None
+        if network is None
+        else functions.CfnFunction.VpcConfigProperty(
+            security_group_ids=[network.groups["serving"].security_group_id], subnet_ids=network.inside.subnet_ids
+        ),
+    )
+    explain(made, {"L1": "Python 3.11, the one version that all parts of the loop and their runtimes share."})
+    made.node.add_dependency(role.node.find_child("DefaultPolicy"))
+    return Function(made, role, names.function_arn(part))
+
+
+def _join_vpc(role: iam.Role) -> None:
+    allow(
+        role,
+        [
+            "ec2:CreateNetworkInterface",
+            "ec2:DescribeNetworkInterfaces",
+            "ec2:DescribeSubnets",
+            "ec2:DeleteNetworkInterface",
+            "ec2:AssignPrivateIpAddresses",
+            "ec2:UnassignPrivateIpAddresses",
+        ],
+        ["*"],
+        because="As Lambda prescribes it for a function in a VPC (its guide, execution role): interfaces that it makes "
+        "itself.",
+    )

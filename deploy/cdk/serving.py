@@ -1,0 +1,141 @@
+"""Stack ``serving``: events in, recommendations out, pages beside them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from aws_cdk import CfnOutput, Stack
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_lambda as functions
+
+from contracts.lake import catalogue_path, experiments_path, visitors_path
+from deploy.artefacts import Artefacts
+from deploy.cdk.access import allow
+from deploy.cdk.api import Api
+from deploy.cdk.deployed import deployed_settings
+from deploy.cdk.functions import Function, add_function, keys_secret, spool_queue
+from deploy.cdk.names import Names
+from deploy.cdk.network import Network, log_group
+from deploy.cdk.pages import Pages
+from deploy.cdk.profiles import Profile
+from deploy.cdk.service import Service
+from deploy.cdk.stores import Stores
+
+__all__ = ["Serving"]
+
+_READ_FILES = (catalogue_path, experiments_path, visitors_path)
+
+
+class Serving(Stack):
+    """``api``, ``pages``, ``spool``, ``dead_spool``, the functions (``parts``), and ``service`` or None."""
+
+    def __init__(
+        self,
+        scope: Any,
+        id: str,
+        *,
+        names: Names,
+        profile: Profile,
+        network: Network,
+        stores: Stores,
+        shops: Sequence[str],
+        artefacts: Artefacts,
+        key: kms.IKey,
+        domain: str | None = None,
+        certificate_arn: str | None = None,
+        **rest: Any,
+    ) -> None:
+        super().__init__(scope, id, **rest)
+        self._names, self._shops, self._key = names, shops, key
+        self.spool, self.dead_spool = spool_queue(self, names, key)
+        self.keys = keys_secret(self, names, key)
+        settings = deployed_settings(
+            names, stores, shops, "serving", spool_queue=self.spool.queue_url, keys=f"secret:{names.keys_secret}"
+        )
+        common: dict[str, Any] = {
+            "names": names,
+            "profile": profile,
+            "artefacts": artefacts,
+            "key": key,
+            "settings": settings,
+        }
+        self.parts: dict[str, Function] = {
+            "collector": add_function(
+                self, "collector", description="Collector: checks events and puts them on the stream", **common
+            ),
+            "drain": add_function(
+                self, "drain", description="Puts spooled events on the stream", seconds=120, **common
+            ),
+            "recommend": add_function(
+                self, "recommend", description="Recommendations: reads lists", network=network, **common
+            ),
+        }
+        self._grant(stores)
+        self._feed_drain()
+        self.service = self._service(profile, network, stores, settings)
+        group = log_group(self, "ApiLogs", names=names, part="api", key=key, days=profile.log_days)
+        self.api = Api(self, names=names, profile=profile, group=group, parts=self.parts)
+        self.pages = Pages(
+            self,
+            names=names,
+            api_host=self.api.host,
+            domain=domain,
+            certificate_arn=certificate_arn,
+            service=self.service.origin if self.service else None,
+        )
+        self._outputs(domain)
+
+    def _grant(self, stores: Stores) -> None:
+        names = self._names
+        for part in ("collector", "drain"):
+            allow(self.parts[part].role, ["kinesis:PutRecords"], [names.stream_arn])
+        allow(self.parts["collector"].role, ["sqs:SendMessage"], [self.spool.queue_arn])
+        take = ("ReceiveMessage", "DeleteMessage", "ChangeMessageVisibility", "GetQueueAttributes")
+        allow(self.parts["drain"].role, [f"sqs:{each}" for each in take], [self.spool.queue_arn])
+        self._grant_reading(self.parts["recommend"].role, stores)
+        for part in ("collector", "recommend"):
+            allow(self.parts[part].role, ["secretsmanager:GetSecretValue"], [self.keys.ref])
+
+    def _grant_reading(self, role: iam.Role, stores: Stores) -> None:
+        """What answers are made of: lists in cache and table, and a few files of the lake."""
+        names = self._names
+        lake = names.bucket_arn(names.lake_bucket)
+        allow(role, ["elasticache:Connect"], names.cache_arns("serving"))
+        allow(role, ["dynamodb:GetItem"], [names.table_arn])
+        files = [f"{lake}/{path(shop)}" for shop in self._shops for path in _READ_FILES]
+        allow(role, ["s3:GetObject"], files)
+        allow(role, ["s3:ListBucket"], [lake])  # without it a file that is not there yet looks forbidden
+        if stores.database is not None:
+            secret = stores.database.attr_master_user_secret_secret_arn
+            allow(role, ["secretsmanager:GetSecretValue"], [secret])
+
+    def _feed_drain(self) -> None:
+        functions.CfnEventSourceMapping(
+            self,
+            "DrainSource",
+            event_source_arn=self.spool.queue_arn,
+            function_name=self.parts["drain"].made.ref,
+            batch_size=10,
+            function_response_types=["ReportBatchItemFailures"],
+            scaling_config=functions.CfnEventSourceMapping.ScalingConfigProperty(maximum_concurrency=2),
+        )
+
+    def _service(self, profile: Profile, network: Network, stores: Stores, settings: Any) -> Service | None:
+        if not profile.service:
+            return None
+        service = Service(self, names=self._names, profile=profile, network=network, key=self._key, settings=settings)
+        self._grant_reading(service.role, stores)
+        allow(service.role, ["kinesis:PutRecords"], [self._names.stream_arn])
+        allow(service.role, ["secretsmanager:GetSecretValue"], [self.keys.ref])
+        allow(service.role, ["kms:Decrypt", "kms:GenerateDataKey"], [self._key.key_arn])
+        return service
+
+    def _outputs(self, domain: str | None) -> None:
+        CfnOutput(self, "ApiUrl", value=self.api.endpoint)
+        CfnOutput(self, "PagesUrl", value=f"https://{domain or self.pages.distribution.domain_name}")
+        CfnOutput(self, "PagesBucket", value=self._names.pages_bucket)
+        CfnOutput(self, "DistributionId", value=self.pages.distribution.distribution_id)
+        CfnOutput(self, "KeysSecret", value=self._names.keys_secret)
+        CfnOutput(self, "SpoolQueue", value=self.spool.queue_url)
+        if self.service is not None:
+            CfnOutput(self, "ImageRepository", value=self.service.repository.repository_uri)
