@@ -15,6 +15,7 @@ from contracts.ids import check_shop
 from deploy.artefacts import PATH, Artefacts, read_artefacts
 from deploy.cdk.foundation import Foundation
 from deploy.cdk.ingestion import Ingestion
+from deploy.cdk.monitoring import Monitoring
 from deploy.cdk.names import names_of
 from deploy.cdk.network import Network
 from deploy.cdk.profiles import PROFILES, Profile, profile
@@ -85,6 +86,14 @@ def build(app: App, size: Profile, choices: Choices, artefacts: Artefacts) -> No
         certificate_arn=choices.certificate_arn,
         **parts,
         **common("serving"),
+    )
+    Monitoring(
+        app,
+        "monitoring",
+        profile=size,
+        api_id=serving.api.api.ref,
+        topic_arn=foundation.topic.topic_arn,
+        **common("monitoring"),
     )
     for later in (streaming, training, serving):
         later.add_stack_dependency(ingestion)
