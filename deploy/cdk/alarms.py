@@ -163,7 +163,7 @@ def _stream_output(names: Names) -> tuple[Watch, ...]:
     return (
         Watch(
             name="output-stalled",
-            meaning="Events come in and nothing is written to the cache: the job does nothing, whatever its state says.",
+            meaning="Events come in and nothing is written to the cache: the job does nothing, whatever its state.",
             figures={"came": came, "written": written},
             expression="IF(FILL(came, 0) > 0 AND FILL(written, 0) == 0, 1, 0)",
             threshold=0,
