@@ -42,7 +42,10 @@ parity: setup ## Recompute every live feature from the lake and compare each val
 rebuild: setup ## Live values from the lake back into Redis (beside a running demo; ARGS=--lists: batch lists too)
 	@$(PY) -m local.beside batch.rebuild $(ARGS)
 
-.PHONY: showcase
+.PHONY: screenshots showcase
+screenshots: setup ## Pictures of both pages of a running demo into docs/pages (ARGS="--url ...")
+	@$(PY) -m local.screenshots $(ARGS)
+
 showcase: setup ## A small shop on the real stream without a training: up in a minute, to look at the pages
 	@LIVESHELF_TIED=1 exec $(PY) -m local.showcase $(ARGS)
 
@@ -90,7 +93,7 @@ setup: $(READY) ## Install what is missing: Python packages, Java, jars (a secon
 
 test: setup ## Unit tests first (no JVM), then Flink, Spark, serving and end-to-end tests
 	@echo "test: unit tests and examples, no JVM"; status=0; $(PY) -m pytest -q $(UNIT) || status=$$?; \
-	if [ $$status -eq 0 ]; then \
+	if [ $$status -eq 0 ]; then $(PY) -m local.browser || true; \
 	  echo "test: against the real engines ($(ENGINES))"; $(PY) -m pytest -q $(ENGINES) || status=$$?; fi; \
 	if [ $$status -eq 0 ]; then echo "test: all passed"; else echo "test: FAILED (see above)"; fi; exit $$status
 

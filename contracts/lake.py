@@ -6,6 +6,7 @@ from typing import Final
 __all__ = [
     "ERRORS_PREFIX",
     "EVENTS_PREFIX",
+    "UNKNOWN_SHOP",
     "attribution_prefix",
     "attribution_totals_path",
     "attribution_units_path",
@@ -32,6 +33,8 @@ __all__ = [
 
 EVENTS_PREFIX: Final = "events/"
 ERRORS_PREFIX: Final = "events-errors/"
+UNKNOWN_SHOP: Final = "_unknown"
+"""The dead letters' shop: of whom an unreadable record is cannot be read either. No shop is called so."""
 
 
 def day_prefix(day: date) -> str:

@@ -79,6 +79,7 @@ def _print_addresses(loop: Loop) -> None:
 {f"first live recommendation after {loop.seconds['first_live']:.0f} s" if "first_live" in loop.seconds else ""}
 
   storefront       {loop.url}/
+  control room     {loop.url}/control
   API              {loop.url}/docs
   sign in as admin {loop.url}/sign-in#{loop.keys["admin"]}
   Flink dashboard  {loop.stack.flink.rest.url}/

@@ -25,7 +25,8 @@ from stores.objects import Objects
 __all__ = ["ITEMS", "SHOP", "VERSIONS", "publish", "seed"]
 
 SHOP: Final = "default"
-VERSIONS: Final = ("20260101T030000Z-first0", "20260102T030000Z-second")
+_TODAY: Final = datetime.now(UTC)
+VERSIONS: Final = tuple(f"{_TODAY - timedelta(days=age):%Y%m%dT%H%M%SZ}-hand0{2 - age}" for age in (2, 1))
 CUSTOMERS: Final = [str(n) for n in range(101, 113)]
 _GROCERIES: Final = {
     "Yogurt": ("Greek Yogurt, 16 oz", "Strawberry Yogurt, 6 oz", "Vanilla Yogurt, own brand, 32 oz", "Skyr, 5 oz"),
@@ -72,9 +73,8 @@ def seed(settings: Settings) -> None:
     objects = Objects.from_settings(settings)
     objects.put(catalogue_path(SHOP), encode_catalogue(ITEMS))
     objects.put(visitors_path(SHOP), msgspec.json.encode(CUSTOMERS))
-    now = datetime.now(UTC)
     for age, version in zip((2, 1), VERSIONS, strict=True):
-        publish(settings, version, now - timedelta(days=age))
+        publish(settings, version, _TODAY - timedelta(days=age))
 
 
 def publish(settings: Settings, version: str, trained_at: datetime) -> None:

@@ -13,6 +13,8 @@ from starlette.requests import ClientDisconnect
 
 from contracts.settings import Settings
 from serving import event_routes, item_routes, operation_routes, pages, session_routes, visitor_routes
+from serving.control import activation
+from serving.control import routes as control_routes
 from serving.guard import Guard
 from serving.openapi import document
 from serving.replies import ApiError, error
@@ -47,7 +49,15 @@ def create_app(settings: Settings, *, access_log: bool = False) -> FastAPI:
         title="Liveshelf", version="1", description=_DESCRIPTION, lifespan=lifespan, docs_url=None, redoc_url=None
     )
     app.state.services = services
-    for part in (event_routes, visitor_routes, item_routes, operation_routes, session_routes):
+    for part in (
+        event_routes,
+        visitor_routes,
+        item_routes,
+        operation_routes,
+        session_routes,
+        control_routes,
+        activation,
+    ):
         app.include_router(part.router)
     pages.mount(app)
     app.openapi = document(app)  # type: ignore[method-assign]

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 from contracts.errors import StoreError
 from contracts.settings import Settings
 from serving.answers import CollectorStatus, EventsAnswer
-from serving.collector import admit, conclude
+from serving.collector import Admission, admit, conclude
 from serving.frames import Record
 from serving.spool import SpoolFull
 from stores.streams import THROTTLED, Stream
@@ -65,6 +65,8 @@ class Collector:
         self._in_flight = 0
         self._again_at = 0.0
         self.counts = CollectorStatus()
+        self.accepted: Callable[[list[tuple[str, str]]], None] = lambda _: None
+        """Told of what was accepted: (partition key, event id)."""
 
     async def take(self, events: list[bytes], shop: str) -> EventsAnswer:
         """Validate, stamp and keep; one outcome an event.
@@ -84,6 +86,8 @@ class Collector:
             answer = conclude(admission, await self._keep(admission.records), now)
         finally:
             self._in_flight -= 1
+        if answer.accepted:
+            self.accepted(_accepted(admission, answer))
         self.counts.accepted += answer.accepted
         self.counts.rejected += answer.rejected
         self.counts.failed += answer.failed
@@ -143,3 +147,8 @@ class Collector:
         """Give the threads back; puts that run end by themselves."""
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._disk.shutdown(wait=True)
+
+
+def _accepted(admission: Admission, answer: EventsAnswer) -> list[tuple[str, str]]:
+    results = ((answer.results[at], record) for at, record in zip(admission.positions, admission.records, strict=True))
+    return [(record[1], result.event_id or "") for result, record in results if result.status == "accepted"]

@@ -9,6 +9,7 @@ from fastapi.openapi.utils import get_openapi
 
 from contracts.events import Event
 from serving import answers
+from serving.control import answers as control_answers
 from serving.credentials import scope_needed
 
 __all__ = ["answers_with", "document", "events_body", "json_body"]
@@ -16,14 +17,19 @@ __all__ = ["answers_with", "document", "events_body", "json_body"]
 _TEMPLATE: Final = "#/components/schemas/{name}"
 _STRUCTS: Final = (
     Event,
-    *(kind for name in answers.__all__ if issubclass(type(kind := getattr(answers, name)), msgspec.StructMeta)),
+    *(
+        kind
+        for module in (answers, control_answers)
+        for name in module.__all__
+        if issubclass(type(kind := getattr(module, name)), msgspec.StructMeta)
+    ),
 )
 _STATUS: Final = {
     304: "not changed since the `If-None-Match` tag",
     400: "a parameter or the body cannot be read",
     401: "no valid API key",
     403: "the API key may not do this",
-    404: "there is no such shop or item",
+    404: "there is no such shop, item or version",
     408: "the request did not come whole in time",
     409: "it is not in a state for that, or another did it at the same time",
     412: "it was changed since the `If-Match` tag; read it again",

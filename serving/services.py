@@ -10,6 +10,7 @@ from typing import Final
 
 from contracts.settings import Settings
 from serving.buckets import TokenBuckets
+from serving.control.room import Room
 from serving.drain import Drain
 from serving.feed import Feed
 from serving.intake import Collector
@@ -44,6 +45,8 @@ class Services:
         self.watcher = Watcher(self.reader)
         self.spool = _spool(settings)
         self.collector = Collector(settings, self.spool)
+        self.room = Room(settings, self.reader)
+        self.collector.accepted = self.room.probe.offer
         self.drain: Drain | None = None
         if self.spool:
             self.drain = Drain(self.spool, self.collector, Stream.from_settings(settings, patient=False))
@@ -56,7 +59,7 @@ class Services:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Background work for as long as the block runs."""
-        works = [self.reader.keep, self.feed.keep, self.watcher.run, self.ring.keep]
+        works = [self.reader.keep, self.feed.keep, self.watcher.run, self.ring.keep, self.room.keep]
         tasks = [
             asyncio.create_task(self._always(work)) for work in (*works, *([self.drain.keep] if self.drain else []))
         ]
@@ -68,6 +71,7 @@ class Services:
             for task in tasks:
                 with suppress(asyncio.CancelledError):
                     await task
+            self.room.close()
             self.reader.close()
             self.collector.close()
             if self.spool and self.drain:

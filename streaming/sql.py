@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from contracts.features import BUCKET_MS, ITEM_FEATURES, USER_FEATURES, BucketFeature, feature_columns
+from contracts.lake import UNKNOWN_SHOP
 
 __all__ = [
     "DISTINCT",
@@ -103,7 +104,7 @@ def windows(events: str, entity: str, column: str, features: Sequence[BucketFeat
 def rejected_rows(records: str) -> str:
     """Rejected records with the reason and where on the stream they are, for the dead-letter prefix."""
     time = "TO_TIMESTAMP(FROM_UNIXTIME(arrived_ms / 1000))"
-    partition = _partition("'dead-letter'", time, "'_unknown'")
+    partition = _partition("'dead-letter'", time, f"'{UNKNOWN_SHOP}'")
     return f"""
         SELECT parsed.reason, parsed.detail, shard_id, sequence_number, arrived_ms, data, {partition}
         FROM {records} WHERE parsed.reason <> ''

@@ -19,6 +19,8 @@ export async function postEvent(event) {
   return answeredAt;
 }
 
+export const postEvents = (events) => post("/v1/events", { events });
+
 async function reach(path, options) {
   try {
     return await fetch(path, options);
@@ -81,4 +83,8 @@ export function follow(path, params, { onShelf, onState }) {
   };
   listen();
   return stop;
+}
+
+export async function post(path, body) {
+  return read(await reach(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) }));
 }

@@ -1,6 +1,6 @@
 // What the visitor does, sent as events, with the time until a shelf reflects it.
 
-import { postEvent, uuid } from "/static/api.js";
+import { postEvent, postEvents, uuid } from "/static/api.js";
 import { calm, say } from "/static/ui.js";
 
 const WORDS = { view: "Viewed", click: "Viewed", add_to_cart: "In your cart", remove_from_cart: "Taken out", purchase: "Bought" };
@@ -27,6 +27,16 @@ export class Sender {
     if (item.price !== null && item.price !== undefined) Object.assign(event, { price: item.price, currency: "USD" });
     const entry = this.freshness.sent({ id: event.event_id, occurredAt, type, label: calm(item.title) });
     return this.#post(event, entry, `${WORDS[type]}: ${calm(item.title)}`, type);
+  }
+
+  // What a shelf showed: one request, nothing waits for it, and a failure costs a figure and not the visit.
+  shown(visitor, shelf) {
+    const now = new Date().toISOString();
+    const events = shelf.items.map((item, position) => ({
+      event_id: uuid(), event_type: "impression", [visitor.anonymous ? "anonymous_id" : "user_id"]: visitor.id, session_id: this.session,
+      item_id: item.item_id, occurred_at: now, schema_version: 1, request_id: shelf.request_id, position, ...(shelf.variant ? { variant: shelf.variant } : {}),
+    }));
+    postEvents(events).catch(() => {});
   }
 
   // Joins an anonymous visitor to a customer; the visit goes on under both names.

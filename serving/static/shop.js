@@ -140,7 +140,7 @@ function announce() {
 function noteImpressions() {
   if (!shelf.request_id || seen.has(shelf.request_id)) return;
   seen.add(shelf.request_id);
-  sender.shown?.(visitor, shelf);
+  sender.shown(visitor, shelf);
 }
 
 // ---- what the shop knows
