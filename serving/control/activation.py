@@ -2,6 +2,7 @@
 
 import tempfile
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
@@ -45,14 +46,12 @@ async def activate(the: The, shop: Shop, version: str) -> Response:
 
 
 def _activate(settings: Settings, shop: str, version: str) -> Any:
-    # Only when somebody switches: verifying a snapshot needs NumPy, answering shelves does not.
-    from batch.activate import activate
-    from batch.publish import Stores
-
-    stores = Stores.open(settings)
+    # Only when somebody switches, and only where the trainer is installed beside: answering shelves needs no NumPy.
+    trainer, publishing = import_module("batch.activate"), import_module("batch.publish")
+    stores = publishing.Stores.open(settings)
     try:
         with tempfile.TemporaryDirectory() as scratch:
-            done = activate(
+            done = trainer.activate(
                 stores, settings, shop, version, now=datetime.now(UTC), scratch=Path(scratch), say=lambda _: None
             )
     finally:

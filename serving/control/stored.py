@@ -4,6 +4,7 @@ import io
 import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from typing import Any, Final
 
 import msgspec
@@ -88,13 +89,12 @@ class Stored:
         return found
 
     def _rows(self, path: str) -> list[dict[str, Any]]:
-        import pyarrow.parquet as pq  # only where somebody looks: serving itself needs no numerics
-
+        parquet = import_module("pyarrow.parquet")  # where it is installed: serving itself needs no numerics
         try:
             data = self._objects.get(path)
         except NotFound:
             return []  # compacted meanwhile
-        rows: list[dict[str, Any]] = pq.ParquetFile(io.BytesIO(data)).read().to_pylist()
+        rows: list[dict[str, Any]] = parquet.ParquetFile(io.BytesIO(data)).read().to_pylist()
         return rows
 
     def experiments(self, shop: str, known: Experiments) -> answers.ControlExperiments:
