@@ -57,7 +57,21 @@ synth: $(READY) ## The CloudFormation of ENV=dev|small|large into build/cdk.out,
 
 .PHONY: package
 package: setup ## Build what runs on AWS into build/: the Flink zip, the Spark environment, the Lambda zip
-	@$(PY) -m deploy.package $(ARGS)
+	@$(PY) -m deploy.package
+
+# Which deployment is asked for each time: what a mistaken default would do to an account cannot be undone.
+.PHONY: deploy upgrade destroy named
+named:
+	@case "$(ENV)" in dev|small|large) ;; *) echo 'which deployment? ENV=dev, ENV=small or ENV=large' >&2; exit 2;; esac
+
+deploy: named package ## Everything of ENV=dev|small|large into your AWS account, until output flows (ARGS=--dry-run: only say)
+	@$(PY) -m deploy.up --env $(ENV) $(ARGS)
+
+upgrade: named package ## New code into the running ENV=...: snapshot, update, look at the output, back by itself if none
+	@$(PY) -m deploy.upgrade --env $(ENV) $(ARGS)
+
+destroy: named $(READY) ## Delete the stacks of ENV=...; data stays unless told otherwise, and it says what that costs
+	@$(PY) -m deploy.destroy --env $(ENV) $(ARGS)
 
 doctor: $(READY) ## Whether machine and AWS account are ready for ENV=dev|small|large (reads only; ARGS=--help)
 	@$(PY) -m deploy.doctor --env $(or $(ENV),dev) $(ARGS)

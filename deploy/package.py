@@ -14,7 +14,7 @@ from deploy.archive import sha256_of
 from deploy.artefacts import PATH, Artefact, Artefacts, versioned_key
 from deploy.flink_zip import build_flink_zip
 from deploy.functions_zip import build_functions_zip
-from deploy.spark_archive import PLATFORM_PREFIX, build_spark_archive, main_script
+from deploy.spark_archive import PLATFORM_PREFIX, SPARK_BOOTSTRAP, SPARK_MAIN, build_spark_archive
 from local import toolchain
 from local.paths import cache_dir, checkout
 
@@ -26,12 +26,19 @@ Build the artefacts of the deployment from their locks and from this checkout:
   flink                the zip of the managed Flink application: main.py, one fat jar, dep/
   spark-environment    Python 3.11 with the batch packages, for spark-submit --archives FILE#environment
   spark-main           the script that spark-submit is given
+  spark-bootstrap      what each node of an EMR cluster on EC2 runs first
   functions            the zip of the Lambda functions
 
 Equal inputs give equal bytes: the key of an artefact holds the beginning of its SHA-256, so what did not change is not
 uploaded again. What is built lies in build/, and build/artefacts.json says what is what."""
 
-_SUFFIXES: Final = {"flink": ".zip", "spark-environment": ".tar.gz", "spark-main": ".py", "functions": ".zip"}
+_SUFFIXES: Final = {
+    "flink": ".zip",
+    "spark-environment": ".tar.gz",
+    "spark-main": ".py",
+    "spark-bootstrap": ".sh",
+    "functions": ".zip",
+}
 KINDS: Final = tuple(_SUFFIXES)
 """The artefacts by the names under which they are uploaded."""
 
@@ -52,7 +59,8 @@ def build(
             root, toolchain.jars().packaged, cache_dir() / "fatjar", path, level=level
         ),
         "spark-environment": lambda path: build_spark_archive(root, path, prefix=prefix, level=level),
-        "spark-main": lambda path: _copy(main_script(root), path),
+        "spark-main": lambda path: _copy(root / SPARK_MAIN, path),
+        "spark-bootstrap": lambda path: _copy(root / SPARK_BOOTSTRAP, path),
         "functions": lambda path: build_functions_zip(root, path, level=level),
     }
     made = {}

@@ -16,11 +16,13 @@ from deploy.archive import files_below, write_tar
 from deploy.flink_zip import sources
 from deploy.wheels import install
 
-__all__ = ["MAIN", "PACKAGES", "PLATFORM_PREFIX", "build_spark_archive", "main_script"]
+__all__ = ["PACKAGES", "PLATFORM_PREFIX", "SPARK_BOOTSTRAP", "SPARK_MAIN", "build_spark_archive"]
 
 PACKAGES: Final = ("batch", "contracts", "stores")
-MAIN: Final = ("batch/step.py", "batch/train.py")
-"""The script that ``spark-submit`` is given: the first of these that the checkout has."""
+SPARK_MAIN: Final = "batch/step.py"
+"""The script that ``spark-submit`` is given, uploaded as a file of its own: EMR starts a script, not a module."""
+SPARK_BOOTSTRAP: Final = "deploy/emr_bootstrap.sh"
+"""What unpacks the archive on the nodes of a cluster, where Spark's own unpacking is not used."""
 PLATFORM_PREFIX: Final = "/usr"
 """EMR 7 has Python 3.11 at ``/usr/bin/python3.11``, beside the 3.9 that it would use by default."""
 
@@ -42,11 +44,6 @@ def build_spark_archive(checkout: Path, out: Path, *, prefix: str = PLATFORM_PRE
         entries = {**kept, **sources(checkout, PACKAGES, _SITE), "pyvenv.cfg": _config(prefix).encode()}
         links = {f"bin/{name}": f"{prefix}/bin/python3.11" for name in ("python", "python3", "python3.11")}
         write_tar(out, entries, links, level=level)
-
-
-def main_script(checkout: Path) -> Path:
-    """The entry point of the jobs, uploaded as a file of its own: EMR starts a script, not a module."""
-    return next(path for name in MAIN if (path := checkout / name).is_file())
 
 
 def _config(prefix: str) -> str:

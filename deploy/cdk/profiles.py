@@ -44,7 +44,7 @@ class Profile:
     executor_cores: int = 2
     executor_memory_gb: int = 8
     scratch_gb: int = 20
-    cluster_instance: str = "m7g.xlarge"
+    cluster_instance: str = "m7i.xlarge"  # x86-64, as the archive of the Spark environment is
 
     cache_gb: int = 1
     """Upper bounds of the cache: storage, and thousands of processing units a second."""
@@ -94,7 +94,7 @@ _ALL: Final = (
         executor_cores=4,
         executor_memory_gb=16,
         scratch_gb=200,
-        cluster_instance="r7g.2xlarge",
+        cluster_instance="r7i.2xlarge",
         cache_gb=200,
         cache_kilo_ecpu=1000,
         aurora_min_acu=0.5,

@@ -1,0 +1,318 @@
+"""deploy, upgrade and destroy: in order, repeatable, back by themselves, and clear about what they cannot do."""
+
+import hashlib
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from botocore.exceptions import NoCredentialsError
+
+import deploy.upgrade
+from contracts.errors import DeploymentError
+from deploy.artefacts import Artefact, Artefacts
+from deploy.assembly import Template
+from deploy.deployment import Deployment
+from deploy.destroy import destroy
+from deploy.releases import CURRENT
+from deploy.up import bring_up, plan
+from deploy.upgrade import upgrade
+
+PREFIX = "liveshelf-dev"
+BUCKET = f"{PREFIX}-artefacts"
+
+
+def _load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+fake = _load("fake_aws")
+
+
+class Place(Deployment):
+    """A deployment whose output flows where the fake says so: the probe itself is tested on a real stream."""
+
+    aws: Any
+
+    def check_output(self, seconds: float = 900) -> None:
+        if not self.aws.application.flows:
+            message = "no output for the event"
+            raise DeploymentError(message)
+
+
+@pytest.fixture
+def aws() -> Any:
+    return fake.FakeAws()
+
+
+@pytest.fixture
+def said() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def place(aws: Any, said: list[str], tmp_path: Path) -> Place:
+    ticks = iter(range(10**9))
+    found = Place("dev", aws.cloud(), said.append, lambda _: None, lambda: float(next(ticks)), tmp_path)
+    found.aws = aws
+    aws.outputs = {
+        f"{PREFIX}-foundation": {"ArtefactBucket": BUCKET},
+        f"{PREFIX}-serving": {"ApiUrl": "https://api.example"},
+    }
+    return found
+
+
+def built(root: Path, version: str) -> Artefacts:
+    def artefact(kind: str) -> Artefact:
+        data = f"{kind} {version}".encode()
+        file = root / f"{kind}-{version}"
+        file.write_bytes(data)
+        return Artefact(key=f"{kind}/{version}.zip", sha256=hashlib.sha256(data).hexdigest(), file=file.name)
+
+    return Artefacts(
+        flink=artefact("flink"),
+        spark_environment=artefact("spark-environment"),
+        spark_main=artefact("spark-main"),
+        spark_bootstrap=artefact("spark-bootstrap"),
+        functions=artefact("functions"),
+    )
+
+
+def templates(artefacts: Artefacts) -> list[Template]:
+    def stack(unit: str, **resources: Any) -> Template:
+        return Template(f"{PREFIX}-{unit}", json.dumps({"Resources": resources}))
+
+    code = {"Type": "AWS::KinesisAnalyticsV2::Application", "Properties": {"Key": artefacts.flink.key}}
+    function = {"Type": "AWS::Lambda::Function", "Properties": {"Key": artefacts.functions.key}}
+    key = {"Type": "AWS::KMS::Key", "DeletionPolicy": "Retain"}
+    lake = {"Type": "AWS::S3::Bucket", "DeletionPolicy": "Retain"}
+    return [
+        stack("foundation", Key=key),
+        stack("ingestion", Lake=lake, Role={"Type": "AWS::IAM::Role"}),
+        stack("streaming", Application=code),
+        stack("serving", Function=function),
+    ]
+
+
+def up(place: Place, version: str) -> Artefacts:
+    artefacts = built(place.root, version)
+    bring_up(place, artefacts, templates(artefacts), ["--shops", "tea"])
+    return artefacts
+
+
+def go_up(place: Place, monkeypatch: pytest.MonkeyPatch, version: str) -> list[list[str]]:
+    artefacts, asked = built(place.root, version), []
+
+    def prepared(env: str, words: list[str]) -> Any:
+        asked.append(words)
+        return artefacts, templates(artefacts)
+
+    monkeypatch.setattr(deploy.upgrade, "prepared", prepared)
+    upgrade(place, [], dry_run=False)
+    return asked
+
+
+# --- deploy -------------------------------------------------------------------------------------------------------
+
+
+def test_from_nothing_to_output_in_order(place: Place, aws: Any, said: list[str]) -> None:
+    aws.application.healthy = {"flink/1.zip"}
+    artefacts = up(place, "1")
+    assert list(aws.stacks) == [f"{PREFIX}-{unit}" for unit in ("foundation", "ingestion", "streaming", "serving")]
+    assert (BUCKET, artefacts.flink.key) in aws.objects
+    assert aws.application.started == [("flink/1.zip", "SKIP_RESTORE_FROM_SNAPSHOT")]
+    release = json.loads(aws.objects[BUCKET, CURRENT])
+    assert (release["artefacts"]["flink"]["key"], release["words"]) == ("flink/1.zip", ["--shops", "tea"])
+    assert said[-1].split()[-1] == "https://api.example"
+
+
+def test_a_second_run_changes_nothing(place: Place, aws: Any) -> None:
+    aws.application.healthy = {"flink/1.zip"}
+    up(place, "1")
+    aws.calls.clear()
+    up(place, "1")
+    assert not {"ExecuteChangeSet", "StartApplication"} & set(aws.calls)
+    uploaded = [key for _, key in aws.objects if key.startswith("flink/")]
+    assert uploaded == ["flink/1.zip"]
+
+
+def test_after_a_failed_stack_the_command_names_the_cause_and_a_repetition_goes_on(place: Place, aws: Any) -> None:
+    aws.application.healthy = {"flink/1.zip"}
+    aws.failing = {f"{PREFIX}-streaming": "quota of KPUs exceeded"}
+    with pytest.raises(DeploymentError, match=r"streaming is ROLLBACK_COMPLETE.*\n.*quota of KPUs exceeded"):
+        up(place, "1")
+    assert (BUCKET, CURRENT) not in aws.objects
+    up(place, "1")  # what never worked is deleted and made anew
+    assert aws.calls.count("DeleteStack") == 1
+    assert aws.application.flows
+
+
+def test_a_job_that_runs_without_output_is_no_success(place: Place, aws: Any) -> None:
+    with pytest.raises(DeploymentError, match="no output"):
+        up(place, "1")
+    assert aws.application.status == "RUNNING"
+    assert (BUCKET, CURRENT) not in aws.objects
+
+
+def test_running_code_is_not_replaced_by_deploy(place: Place, aws: Any) -> None:
+    aws.application.healthy = {"flink/1.zip"}
+    up(place, "1")
+    with pytest.raises(DeploymentError, match="make upgrade ENV=dev"):
+        up(place, "2")
+    assert aws.application.code == "flink/1.zip"
+
+
+def test_a_file_that_is_not_what_was_built_is_not_uploaded(place: Place, aws: Any) -> None:
+    artefacts = built(place.root, "1")
+    (place.root / artefacts.flink.file).write_text("other")
+    with pytest.raises(DeploymentError, match="run make package again"):
+        bring_up(place, artefacts, templates(artefacts), [])
+    assert not [key for _, key in aws.objects if key.startswith("flink/")]
+
+
+def test_a_dry_run_names_stacks_uploads_and_the_start(place: Place) -> None:
+    artefacts = built(place.root, "1")
+    lines = "\n".join(plan(artefacts, templates(artefacts)))
+    assert [f"{PREFIX}-streaming" in lines, artefacts.flink.key in lines, "start" in lines] == [True] * 3
+
+
+# --- upgrade ------------------------------------------------------------------------------------------------------
+
+
+def test_an_upgrade_takes_a_snapshot_first_and_keeps_the_words(
+    place: Place, aws: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aws.application.healthy = {"flink/1.zip", "flink/2.zip"}
+    up(place, "1")
+    aws.calls.clear()
+    asked = go_up(place, monkeypatch, "2")
+    order = [call for call in aws.calls if call in ("CreateApplicationSnapshot", "ExecuteChangeSet")]
+    assert order[0] == "CreateApplicationSnapshot"
+    assert aws.application.code == "flink/2.zip"
+    release = json.loads(aws.objects[BUCKET, CURRENT])
+    assert release["artefacts"]["flink"]["key"] == "flink/2.zip"
+    assert release["snapshot"] in aws.application.snapshots
+    assert asked == [["--shops", "tea"]]
+
+
+def test_without_output_everything_goes_back_to_the_code_and_the_snapshot_before(
+    place: Place, aws: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aws.application.healthy = {"flink/1.zip"}
+    up(place, "1")
+    with pytest.raises(DeploymentError, match="rolled back, output flows again; why it failed: no output"):
+        go_up(place, monkeypatch, "2")
+    (snapshot,) = aws.application.snapshots
+    assert aws.application.started[-1] == ("flink/1.zip", snapshot)
+    assert aws.application.flows
+    assert "functions/1.zip" in aws.stacks[f"{PREFIX}-serving"].body
+    assert json.loads(aws.objects[BUCKET, CURRENT])["artefacts"]["flink"]["key"] == "flink/1.zip"
+
+
+def test_a_stack_that_fails_brings_the_others_back(place: Place, aws: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    aws.application.healthy = {"flink/1.zip", "flink/2.zip"}
+    up(place, "1")
+    aws.failing = {f"{PREFIX}-serving": "function too large"}
+    with pytest.raises(DeploymentError, match="function too large"):
+        go_up(place, monkeypatch, "2")
+    assert "flink/1.zip" in aws.stacks[f"{PREFIX}-streaming"].body
+    assert aws.application.flows
+
+
+def test_a_rollback_that_fails_says_how_to_go_on_by_hand(
+    place: Place, aws: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aws.application.healthy = {"flink/1.zip"}
+    up(place, "1")
+    aws.application.healthy = set()
+    with pytest.raises(DeploymentError, match=r"rollback failed: (.|\n)*By hand: (.|\n)*snapshot upgrade-"):
+        go_up(place, monkeypatch, "2")
+
+
+def test_an_upgrade_to_what_runs_does_nothing(place: Place, aws: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    aws.application.healthy = {"flink/1.zip"}
+    up(place, "1")
+    aws.calls.clear()
+    go_up(place, monkeypatch, "1")
+    assert not {"CreateApplicationSnapshot", "ExecuteChangeSet", "CreateChangeSet"} & set(aws.calls)
+
+
+def test_another_region_is_named_as_the_likely_reason(place: Place) -> None:
+    with pytest.raises(DeploymentError, match=r"not deployed in eu-central-1 of account 123456789012.*AWS_REGION"):
+        upgrade(place, [], dry_run=False)
+
+
+# --- destroy ------------------------------------------------------------------------------------------------------
+
+
+def test_destroy_keeps_the_data_and_the_key_and_says_what_they_cost(place: Place, aws: Any, said: list[str]) -> None:
+    aws.application.healthy = {"flink/1.zip"}
+    up(place, "1")
+    aws.answers["GetMetricStatistics"] = {"Datapoints": [{"Timestamp": aws.now(), "Average": 100e9}]}
+    remains = destroy(place, delete_data=False, dry_run=False)
+    assert list(aws.stacks) == [f"{PREFIX}-foundation"]
+    assert {(each.kind, each.usd) for each in remains} == {("AWS::KMS::Key", 1.0), ("AWS::S3::Bucket", 2.45)}
+    assert "about 3.45 a month" in said[-1]
+
+
+def test_destroy_with_data_leaves_nothing(place: Place, aws: Any, said: list[str]) -> None:
+    aws.application.healthy = {"flink/1.zip"}
+    up(place, "1")
+    marked = {"Key": "a", "VersionId": "1"}
+    aws.answers |= {
+        "ListObjectVersions": {"Versions": [marked], "IsTruncated": False},
+        "DeleteObjects": {},
+        "DeleteBucket": {},
+        "DescribeKey": {"KeyMetadata": {"KeyId": "k", "KeyState": "Enabled"}},
+        "ScheduleKeyDeletion": {},
+    }
+    assert destroy(place, delete_data=True, dry_run=False) == []
+    assert not aws.stacks
+    assert {"DeleteObjects", "DeleteBucket", "ScheduleKeyDeletion"} <= set(aws.calls)
+    assert said[-1] == "nothing remains"
+
+
+def test_a_dry_run_of_destroy_deletes_nothing(place: Place, aws: Any) -> None:
+    aws.application.healthy = {"flink/1.zip"}
+    up(place, "1")
+    aws.answers["GetMetricStatistics"] = {"Datapoints": []}
+    before = dict(aws.stacks)
+    destroy(place, delete_data=False, dry_run=True)
+    assert aws.stacks == before
+    assert aws.application.status == "RUNNING"
+
+
+def test_a_missing_permission_is_named(place: Place, aws: Any) -> None:
+    aws.denied = {"CreateChangeSet"}
+    with pytest.raises(DeploymentError, match=r"not authorized to perform CreateChangeSet.*make doctor"):
+        up(place, "1")
+
+
+def test_without_credentials_the_command_says_how_to_log_in(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from deploy.destroy import main
+
+    def none(*_: Any, **__: Any) -> Any:
+        raise NoCredentialsError
+
+    monkeypatch.setattr("deploy.cloud.boto3.session.Session", none)
+    assert main(["--env", "dev", "--yes"]) == 1
+    assert "aws configure" in capsys.readouterr().err
+
+
+def test_data_is_deleted_only_where_the_deployment_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    from deploy.destroy import main
+
+    with pytest.raises(SystemExit):
+        main(["--env", "dev", "--yes", "--delete-data", "liveshelf-large"])
+    assert "expected liveshelf-dev" in capsys.readouterr().err
