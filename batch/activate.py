@@ -128,7 +128,8 @@ def _check_lists(
             raise PublishRefused(message)
         held = {row for row, _, _ in rows}
         lost = sum(not there for there in stores.cluster.present([key for row, key in keys if row in held]))
-        missing = _restore(stores, writer, kind, names, now, pace) if lost else 0
+        most_s = settings.training.redis_list_ttl_s
+        missing = _restore(stores, writer, kind, names, now, pace, most_s) if lost else 0
         restored += missing
         say(_sentence(kind, expected, len(sample), [row[2] for row in rows], now, missing))
     return restored
@@ -152,8 +153,12 @@ def _names(objects: Objects, snapshot: Snapshot) -> dict[str, Sequence[str]]:
     return {"popular": [""], "similar": snapshot.items, "person": people}
 
 
-def _restore(stores: Stores, writer: ListWriter, kind: str, names: Sequence[str], now: datetime, pace: Pace) -> int:
-    """Copy the lists that Redis lacks from DynamoDB, with the time they have left; returns how many."""
+def _restore(
+    stores: Stores, writer: ListWriter, kind: str, names: Sequence[str], now: datetime, pace: Pace, most_s: int
+) -> int:
+    """Copy the lists that Redis lacks from the persistent store, with the time they have left there, at most
+    ``most_s`` seconds; returns how many.
+    """
     written = 0
     for part in _parts(names):
         keys = [writer.keys(Entry(kind, name, [], [])) for name in part]
@@ -161,7 +166,7 @@ def _restore(stores: Stores, writer: ListWriter, kind: str, names: Sequence[str]
         there = stores.cluster.present([key for _, key in keys])
         lacking = [pair for pair, present in zip(keys, there, strict=True) if not present]
         found = zip(lacking, stores.tables.rows([row for row, _ in lacking]), strict=True)
-        copies = [(key, row[1], row[2] - int(now.timestamp())) for (_, key), row in found if row]
+        copies = [(key, row[1], min(most_s, row[2] - int(now.timestamp()))) for (_, key), row in found if row]
         stores.cluster.set_many([copy for copy in copies if copy[2] > 0], pace)
         written += len(copies)
     return written

@@ -90,7 +90,8 @@ class ListWriter:
     """Writes lists of one version to DynamoDB and Redis under keys of :mod:`contracts.keys`; picklable, for tasks.
 
     Rows carry the version in their key, so writing them again (a retried task, a second run) changes nothing that is
-    read. ``written_ms`` is the time of the training, one for all. ``writers`` is how many tasks write at a time: each
+    read. ``written_ms`` is the time of the training, one for all; ``redis_ttl_s`` is 0 where ``ttl_s`` holds for Redis,
+    too. ``writers`` is how many tasks write at a time: each
     keeps to its share of the run's rates (``dynamodb.units.per.s`` or PostgreSQL's ``rows.per.s``, and
     ``redis.commands.per.s``).
     """
@@ -99,6 +100,7 @@ class ListWriter:
     version: str
     written_ms: int
     ttl_s: int
+    redis_ttl_s: int = 0
     writers: int = 1
 
     def write(self, settings: Settings, entries: Iterable[Entry]) -> int:
@@ -128,7 +130,8 @@ class ListWriter:
         keys = [self.keys(entry) for entry in entries]
         expires_s = self.written_ms // 1000 + self.ttl_s
         tables.put_many((row, value, expires_s) for (row, _), value in zip(keys, values, strict=True))
-        cluster.set_many([(key, value, self.ttl_s) for (_, key), value in zip(keys, values, strict=True)], pace)
+        redis_ttl_s = self.redis_ttl_s or self.ttl_s
+        cluster.set_many([(key, value, redis_ttl_s) for (_, key), value in zip(keys, values, strict=True)], pace)
         if pace:
             pace.take(len(keys))
         self._read_back(tables, cluster, keys, values)

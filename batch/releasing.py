@@ -167,6 +167,7 @@ def _write_lists(
         manifest.version,
         now_ms,
         settings.training.list_ttl_s,
+        min(settings.training.redis_list_ttl_s, settings.training.list_ttl_s),
         writers=spark.sparkContext.defaultParallelism,
     )
     model, repeatable = (made.matrix, items), work.data.repeatable(items)

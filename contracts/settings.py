@@ -84,6 +84,9 @@ class TrainingSettings:
     batch_size: int = 100
     list_ttl_s: int = 90 * 24 * 3600
     """Longer than any pause between trainings, so that the live model keeps its lists, and those one can go back to."""
+    redis_list_ttl_s: int = 3 * 24 * 3600
+    """The same in Redis, where memory is dear and each version has lists of its own. After a longer pause lists are
+    read from the persistent store, until ``batch.models activate`` of the live version brings them back."""
     keep_versions: int = 10
     dynamodb_units_per_s: int = 3000
     """Write units (1 KiB each, rounded up a row) a second of one run. A new table on demand takes 4,000 of them."""

@@ -38,6 +38,9 @@ class Profile:
 
     training: Literal["serverless", "cluster"] = "serverless"
     """EMR Serverless, or a transient EMR cluster on EC2: cheaper per hour where a run is long."""
+    hourly: bool = False
+    """Train hourly, too, what new visits touched. Every run that publishes writes the lists of everybody anew: with it
+    25 times the writes to the table and the versions in the cache (docs/cost.md)."""
     driver_cores: int = 2
     driver_memory_gb: int = 8
     executors: int = 2
