@@ -37,8 +37,8 @@ Made by `make cost` from [deploy/prices.json](../deploy/prices.json),
 [deploy/cdk/profiles.py](../deploy/cdk/profiles.py) and the formulas in
 [deploy/cost_model.py](../deploy/cost_model.py); `make cost ARGS=--write` writes it anew, and a test fails where it is
 not what the script prints. Estimates in US dollars a month of {hours:.0f} hours at list prices of {region}, without
-free tiers, discounts and taxes. Of {count} prices {seen} were found again in stored copies of public pages when this was
-written; the others carry `"seen": null` and are as last known. No bill was compared with it yet."""
+free tiers, discounts and taxes. Of {count} prices {seen} were found again in stored copies of public pages when this
+was written; the others carry `"seen": null` and are as last known. No bill was compared with it yet."""
 
 _READING: Final = """\
 *events/s* and *requests/s* are averages; what has to hold the peak (shards, KPUs) is sized for {peak:g} times as much.

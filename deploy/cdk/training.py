@@ -182,6 +182,7 @@ class Training(Stack):
                     name=f"{mode}-{shop}",
                     group_name=names.prefix,
                     schedule_expression=expression,
+                    state="ENABLED" if mode == DAILY or self._profile.hourly else "DISABLED",
                     schedule_expression_timezone="UTC",
                     flexible_time_window=own.FlexibleTimeWindowProperty(mode="FLEXIBLE", maximum_window_in_minutes=10),
                     kms_key_arn=self._key.key_arn,
