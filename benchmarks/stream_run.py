@@ -18,7 +18,8 @@ __all__ = ["Progress", "Run", "Tick", "measure", "steady"]
 STEADY: Final = (0.15, 0.9)
 """The part of the records between which rates are taken: after the start, before sources run dry."""
 _SERVING: Final = ("recommend", "pythoncalc")
-_EVERY_S: Final = 0.5
+_EVERY_S: Final = 2.0
+"""A look at the job costs the JobManager as much as hundreds of events cost the job."""
 _PATIENCE_S: Final = 900.0
 _ENDED: Final = ("FINISHED", "FAILED", "CANCELED")
 
