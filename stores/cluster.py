@@ -35,7 +35,7 @@ from stores.retry import delays
 from stores.scripts import SCRIPTS, Command, compare_and_set, set_pointer
 from stores.wire import PROTOCOL, Exchange
 
-__all__ = ["Cluster", "Command"]
+__all__ = ["Cluster", "Command", "Started"]
 
 SLOTS: Final = 16384
 _ROUND_COMMANDS: Final = 250
@@ -119,7 +119,14 @@ class Cluster:
 
         A command may run twice when an answer is lost, so send only idempotent ones.
         """
-        return self._run(commands)
+        return self.start(commands).results()
+
+    def start(self, commands: Sequence[Command]) -> "Started":
+        """:meth:`execute` in two steps: the servers work while the caller does something else.
+
+        What was started must be asked for its results; nothing is promised of the order between two that are under way.
+        """
+        return Started(self, commands)
 
     def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
         """The values of ``keys``; ``None`` where there is none."""
@@ -160,15 +167,19 @@ class Cluster:
         """Mirror the pointer unless a newer one is there (then ``False``); the one key without a TTL."""
         return bool(self.execute([set_pointer(pointer_key(shop), pointer.rev, msgspec.json.encode(pointer))])[0])
 
-    def _run(self, commands: Sequence[Command]) -> list[Any]:
+    def _run(self, commands: Sequence[Command], sent: "Started") -> list[Any]:
         results: list[Any] = [None] * len(commands)
         pending = list(range(len(commands)))
         failure: Exception | None = None
         for attempt in delays(self._attempts):
             try:
-                if attempt and not isinstance(failure, NoScriptError):
-                    self._client.nodes_manager.initialize()
-                pending, failure = self._round(commands, pending, results)
+                if attempt == 0:
+                    pending, failure = sent.first(results)
+                else:
+                    if not isinstance(failure, NoScriptError):
+                        self._client.nodes_manager.initialize()
+                    exchanges = self._send(self._by_owner(commands, pending))
+                    pending, failure = self._round(commands, exchanges, results)
             except (RedisClusterException, ConnectionError, TimeoutError, OSError) as exc:
                 failure = exc
             if not pending:
@@ -179,10 +190,8 @@ class Cluster:
         )
         raise StoreError(message) from failure
 
-    def _round(
-        self, commands: Sequence[Command], pending: list[int], results: list[Any]
-    ) -> tuple[list[int], Exception | None]:
-        """Send ``pending`` once; return what has to be sent again, and why."""
+    def _by_owner(self, commands: Sequence[Command], pending: Sequence[int]) -> list["_Call"]:
+        """What each node is sent."""
         slots = self._client.nodes_manager.slots_cache
         groups: dict[str, list[int]] = {}
         owners: dict[str, ClusterNode] = {}
@@ -197,8 +206,13 @@ class Cluster:
             if name not in groups:
                 groups[name], owners[name] = [], owner
             groups[name].append(i)
-        calls = [(owners[name], members, [commands[i] for i in members]) for name, members in groups.items()]
-        again, failure = self._settle(commands, self._exchange(calls), results)
+        return [(owners[name], members, [commands[i] for i in members]) for name, members in groups.items()]
+
+    def _round(
+        self, commands: Sequence[Command], exchanges: Sequence["_Sent"], results: list[Any]
+    ) -> tuple[list[int], Exception | None]:
+        """Take the answers of what was sent; return what has to be sent again, and why."""
+        again, failure = self._settle(commands, self._receive(exchanges), results)
         if asked := [(i, answer) for i, answer in again if type(answer) is AskError]:  # MovedError is one, too
             again = [(i, answer) for i, answer in again if type(answer) is not AskError]
             more, failed = self._settle(commands, self._ask(commands, asked), results)
@@ -224,16 +238,18 @@ class Cluster:
                     raise StoreError(message) from answer
         return again, again[-1][1] if again else None
 
-    def _exchange(
-        self, calls: Sequence[tuple[ClusterNode, list[int], list[Command]]]
-    ) -> list[tuple[list[int], list[Any]]]:
-        """Send every node its commands, then read every node's answers; a node that fails answers with its error."""
-        sent: list[tuple[ClusterNode, list[int], list[Command], Exchange | Exception]] = []
+    def _send(self, calls: Sequence["_Call"]) -> list["_Sent"]:
+        """Send every node its commands; a node that fails answers with its error."""
+        sent: list[_Sent] = []
         for node, members, sending in calls:
             try:
                 sent.append((node, members, sending, self._begin(node, sending)))
             except (ConnectionError, TimeoutError) as exc:
                 sent.append((node, members, sending, exc))
+        return sent
+
+    def _receive(self, sent: Sequence["_Sent"]) -> list[tuple[list[int], list[Any]]]:
+        """Every node's answers, or its error as each of them."""
         answered = []
         for node, members, sending, exchange in sent:
             try:
@@ -261,7 +277,45 @@ class Cluster:
             node = self._client.get_node(host, port) or ClusterNode(host, port)  # type: ignore[no-untyped-call]
             self._client.nodes_manager.create_redis_connections([node])  # type: ignore[no-untyped-call]
             calls.append((node, members, [part for i in members for part in (("ASKING",), commands[i])]))
-        return [(members, answers[1::2]) for members, answers in self._exchange(calls)]
+        return [(members, answers[1::2]) for members, answers in self._receive(self._send(calls))]
+
+
+_Call = tuple[ClusterNode, list[int], list[Command]]
+"""A node, the places of the commands that it is sent, and these."""
+_Sent = tuple[ClusterNode, list[int], list[Command], Exchange | Exception]
+
+
+class Started:
+    """Commands under way. Whatever went wrong in sending is told, or mended, by :meth:`results`."""
+
+    def __init__(self, cluster: Cluster, commands: Sequence[Command]) -> None:
+        self._cluster, self._commands = cluster, commands
+        self._failure: Exception | None = None
+        self._exchanges: list[_Sent] = []
+        try:
+            self._exchanges = cluster._send(cluster._by_owner(commands, range(len(commands))))
+        except (RedisClusterException, ConnectionError, TimeoutError, OSError) as exc:
+            self._failure = exc
+
+    def first(self, results: list[Any]) -> tuple[list[int], Exception | None]:
+        """The answers to what was sent first; what has to be sent again, and why."""
+        if self._failure:
+            raise self._failure
+        return self._cluster._round(self._commands, self._exchanges, results)
+
+    def results(self) -> list[Any]:
+        """The answers, in the order of the commands; retries as :meth:`Cluster.execute` does.
+
+        Raises:
+            StoreError: as there.
+        """
+        return self._cluster._run(self._commands, self)
+
+    def close(self) -> None:
+        """Give up what is under way."""
+        for _, _, _, exchange in self._exchanges:
+            if isinstance(exchange, Exchange):
+                exchange.close()
 
 
 def _login(settings: Settings) -> IamLogin | None:

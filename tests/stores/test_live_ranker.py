@@ -14,7 +14,7 @@ from contracts.lists import RecommendationList, decode_user
 from contracts.settings import Settings, StreamingSettings
 from contracts.snapshot import Manifest, ModelSettings, Snapshot, write_snapshot
 from local.valkey import cluster as valkey_cluster
-from stores.cluster import Cluster
+from stores.cluster import Cluster, Started
 from stores.scripts import Command, grow_buckets
 from streaming.batching import EventRow
 from streaming.item_trends import ItemTrends
@@ -34,9 +34,9 @@ class Recording(Cluster):
 
     rounds: list[list[Command]]
 
-    def execute(self, commands: Sequence[Command]) -> list[Any]:
+    def start(self, commands: Sequence[Command]) -> Started:
         self.rounds.append(list(commands))
-        return super().execute(commands)
+        return super().start(commands)
 
     def read(self) -> list[str]:
         """Items whose buckets were read, in order."""

@@ -14,7 +14,7 @@ from contracts.lists import Action, RecommendationList, covers, decode_user
 from contracts.settings import Settings, StreamingSettings
 from contracts.snapshot import Manifest, Snapshot, write_snapshot
 from local.valkey import cluster as valkey_cluster
-from stores.cluster import Cluster
+from stores.cluster import Cluster, Started
 from stores.scripts import Command
 from streaming.batching import EventRow
 from streaming.columns import SOURCES, Ranked, histories_of
@@ -37,9 +37,9 @@ class Recording(Cluster):
 
     rounds: list[list[Command]]
 
-    def execute(self, commands: Sequence[Command]) -> list[Any]:
+    def start(self, commands: Sequence[Command]) -> Started:
         self.rounds.append(list(commands))
-        return super().execute(commands)
+        return super().start(commands)
 
 
 @pytest.fixture(scope="module")
