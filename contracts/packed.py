@@ -18,6 +18,7 @@ __all__ = [
     "NO_PLACE",
     "REV_BYTES",
     "TYPES",
+    "Indexed",
     "Owner",
     "Packed",
     "PackedList",
@@ -77,6 +78,22 @@ class PackedList(msgspec.Struct, array_like=True):
     shares: bytes
 
 
+class Indexed(msgspec.Struct, array_like=True):
+    """What one model says of a value: of use to whoever scores it with that version, and of none to anybody else.
+
+    ``rows`` are the places of the value's actions in the model's index, in their order, −1 for an item that it does not
+    know (int32); those of the newest actions may be missing. ``list_rows`` (int32) and ``list_scores`` (float32) are
+    the person's list of the training, empty where there was none when it was looked for, at ``listed_s`` (epoch
+    seconds, 0: never).
+    """
+
+    version: str
+    rows: bytes = b""
+    listed_s: int = 0
+    list_rows: bytes = b""
+    list_scores: bytes = b""
+
+
 class Packed(msgspec.Struct, array_like=True):
     """A value's parts. ``times`` (int64 epoch ms), ``letters``, ``ids`` and ``items`` are the actions, oldest first.
 
@@ -85,7 +102,7 @@ class Packed(msgspec.Struct, array_like=True):
 
     ``bought_times`` (int64 epoch ms) and ``bought`` are the purchases of :mod:`contracts.held`, oldest first, and
     ``cart_times``, ``cart_letters`` (of ``add_to_cart``, ``remove_from_cart``), ``cart_ids``, ``cart`` the marks of the
-    cart. They came later: a value without them is whole.
+    cart. They came later: a value without them is whole. ``indexed`` is a copy of what can be looked up.
     """
 
     times: bytes = b""
@@ -103,6 +120,7 @@ class Packed(msgspec.Struct, array_like=True):
     cart_letters: str = ""
     cart_ids: str = ""
     cart: str = ""
+    indexed: Indexed | None = None
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -1,4 +1,4 @@
-"""Between stored values and the arrays of scoring: histories out of many values at once, live lists back into them."""
+"""From the arrays of scoring to what is stored: many live lists at once, without a Python object an item."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -8,11 +8,11 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from contracts.packed import BATCH_PLACE, MOST_REASONS, NO_PLACE, Packed, join_ids, split_ids
+from contracts.packed import BATCH_PLACE, MOST_REASONS, NO_PLACE, Packed
 from contracts.scoring import BATCH_REASON
-from streaming.columns import SOURCES, Histories, Ranked
+from streaming.columns import SOURCES, Histories, Ranked, ends_of, histories_of
 
-__all__ = ["Blocks", "Names", "histories_of_values", "live_blocks", "warm_up"]
+__all__ = ["Blocks", "Names", "live_blocks", "warm_up"]
 
 _encoder = msgspec.msgpack.Encoder()
 
@@ -38,7 +38,7 @@ class Names(NamedTuple):
     def of(cls, names: Sequence[str]) -> "Names":
         """Names in their order."""
         encoded = [name.encode() for name in names]
-        return cls(names, _ends([len(name) for name in encoded]), np.frombuffer(b"".join(encoded), np.uint8).copy())
+        return cls(names, ends_of([len(name) for name in encoded]), np.frombuffer(b"".join(encoded), np.uint8).copy())
 
     def reaching(self, names: Sequence[str]) -> "Names":
         """These names and those behind them in ``names``, which begin with these."""
@@ -47,21 +47,6 @@ class Names(NamedTuple):
         more = Names.of(names[len(self.names) :])
         offsets = np.concatenate((self.offsets, more.offsets[1:] + self.offsets[-1]))
         return Names(names, offsets, np.concatenate((self.text, more.text)))
-
-
-def histories_of_values(values: Sequence[Packed], length: int) -> Histories:
-    """The newest ``length`` actions of each value.
-
-    >>> histories_of_values([Packed(b"\\1" + b"\\0" * 7 + b"\\2" + b"\\0" * 7, "vp", "a\\nb", "A\\nB")], 20).items
-    ['B', 'A']
-    """
-    items = [split_ids(value.items)[: -length - 1 : -1] for value in values]
-    offsets = _ends([len(own) for own in items])
-    letters = "".join([value.letters[: -length - 1 : -1] for value in values])
-    times = np.frombuffer(b"".join([value.times[-8 * length :] for value in values]), "<i8")
-    turned = np.repeat(offsets[:-1] + offsets[1:] - 1, np.diff(offsets)) - np.arange(offsets[-1])
-    flat = [item for own in items for item in own]
-    return Histories(offsets, flat, np.frombuffer(letters.encode(), np.uint8), times[turned])
 
 
 def live_blocks(
@@ -74,10 +59,10 @@ def live_blocks(
     counts = (ranked.items >= 0).sum(axis=1)
     size = ranked.items.shape[1]
     scores = ranked.scores.astype("<f4", copy=False).tobytes()
-    places, shares = _terms(ranked)
+    offsets, blocks, lists = histories.offsets.tolist(), list[bytes](), list[bytes]()
+    places, shares = _terms(ranked, histories.offsets)
     text, cuts = _texts(np.ascontiguousarray(ranked.items), names.reaching(ranked.names))
     sources = [SOURCES[source] for source in ranked.sources.tolist()]
-    offsets, blocks, lists = histories.offsets.tolist(), [], []
     for row, count in enumerate(counts.tolist()):
         value, first, terms = values[row], row * size, row * size * MOST_REASONS
         items = text[cuts[row] : cuts[row + 1] - 1]
@@ -89,7 +74,7 @@ def live_blocks(
             now_ms,
             items,
             scores[4 * first : 4 * (first + count)],
-            join_ids(histories.items[offsets[row] : offsets[row + 1]]),
+            _newest(value, offsets[row + 1] - offsets[row]),
             places[terms : terms + MOST_REASONS * count],
             shares[2 * terms : 2 * (terms + MOST_REASONS * count)],
         )
@@ -98,9 +83,15 @@ def live_blocks(
     return Blocks(blocks, lists)
 
 
-def _terms(ranked: Ranked) -> tuple[bytes, bytes]:
+def _newest(value: Packed, count: int) -> str:
+    """The ids of the value's newest ``count`` actions, oldest first, as they are."""
+    older = len(value.letters) - count
+    return value.items.split("\n", older)[older] if older else value.items
+
+
+def _terms(ranked: Ranked, offsets: npt.NDArray[np.int64]) -> tuple[bytes, bytes]:
     places, shares = np.empty(ranked.reasons.shape, np.uint8), np.empty(ranked.reasons.shape, np.int16)
-    _pack_terms(np.ascontiguousarray(ranked.reasons), np.ascontiguousarray(ranked.shares), places, shares)
+    _pack_terms(np.ascontiguousarray(ranked.reasons), np.ascontiguousarray(ranked.shares), offsets, places, shares)
     return places.tobytes(), shares.astype("<i2", copy=False).tobytes()
 
 
@@ -142,9 +133,11 @@ def _join(items: Any, offsets: Any, text: Any, ends: Any, out: Any) -> None:
 
 
 @numba.njit(cache=True, nogil=True)
-def _pack_terms(reasons: Any, shares: Any, places: Any, thousandths: Any) -> None:
-    """Places and shares of all reasons as they are stored."""
+def _pack_terms(reasons: Any, shares: Any, offsets: Any, places: Any, thousandths: Any) -> None:
+    """Places and shares of all reasons as they are stored: scoring counts from the newest action, a list's terms are
+    oldest first."""
     for r in range(reasons.shape[0]):
+        newest = offsets[r + 1] - offsets[r] - 1
         for n in range(reasons.shape[1]):
             for t in range(reasons.shape[2]):
                 reason = reasons[r, n, t]
@@ -153,7 +146,7 @@ def _pack_terms(reasons: Any, shares: Any, places: Any, thousandths: Any) -> Non
                 elif reason < 0 or reason > BATCH_PLACE - 1:
                     places[r, n, t] = NO_PLACE
                 else:
-                    places[r, n, t] = reason
+                    places[r, n, t] = newest - reason
                 share = min(max(shares[r, n, t] * 1000.0, -32768.0), 32767.0)
                 thousandths[r, n, t] = np.int16(np.rint(share))
 
@@ -163,10 +156,4 @@ def warm_up() -> None:
     nobody = np.zeros((0, 1, MOST_REASONS))
     items, reasons = np.zeros((0, 1), np.int32), nobody.astype(np.int32)
     ranked = Ranked(["A"], items, items.astype(np.float32), np.zeros(0, np.uint8), reasons, nobody.astype(np.float32))
-    live_blocks(ranked, histories_of_values([], 1), [], "", 0, Names.of(["A"]))
-
-
-def _ends(counts: Sequence[int]) -> npt.NDArray[np.int64]:
-    ends = np.zeros(len(counts) + 1, np.int64)
-    np.cumsum(counts, out=ends[1:])
-    return ends
+    live_blocks(ranked, histories_of([], 1), [], "", 0, Names.of(["A"]))

@@ -59,6 +59,8 @@ def _add_actions(packed: Packed, news: list[Action], keep: int) -> None:
     for action in news:
         merged.setdefault(action[1], action)
     kept = sorted(merged.values())[-keep:]
+    if packed.indexed:
+        packed.indexed.rows = b""  # places of other actions, or in another order
     packed.times = struct.pack(f"<{len(kept)}q", *[action[0] for action in kept])
     packed.ids = join_ids([action[1] for action in kept])
     packed.letters = "".join([action[2] for action in kept])
@@ -79,6 +81,8 @@ def _append(packed: Packed, action: Action, keep: int) -> bool:
         packed.ids = f"{packed.ids.partition(chr(10))[2]}\n{event_id}"
         packed.items = f"{packed.items.partition(chr(10))[2]}\n{item_id}"
         packed.times, packed.letters = packed.times[8:], packed.letters[1:]
+        if packed.indexed:
+            packed.indexed.rows = packed.indexed.rows[4:]
     packed.times += at.to_bytes(8, "little", signed=True)
     packed.letters += letter
     return True

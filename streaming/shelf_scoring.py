@@ -64,7 +64,7 @@ def live_arrays(
     """
     model = snapshot.manifest.model
     histories = _newest(histories, model.history)
-    rows = snapshot.rows(histories.items)
+    rows = snapshot.rows(histories.items) if histories.rows is None else histories.rows
     own = (histories.offsets, rows, _weights(histories, model))
     beta = _ranker(snapshot)
     wide = size if beta is None else max(size, POOL)
@@ -156,14 +156,15 @@ def _list(
 
 def _newest(histories: Histories, length: int) -> Histories:
     """The newest ``length`` actions of each person."""
-    offsets, items, letters, times = histories
+    offsets, items, letters, times, rows = histories
     counts = np.diff(offsets)
     if counts.max(initial=0) <= length:
         return histories
     age = np.arange(offsets[-1]) - np.repeat(offsets[:-1], counts)
     kept = np.flatnonzero(age < length)
     ends = np.concatenate(([0], np.cumsum(np.minimum(counts, length))))
-    return Histories(ends, [items[at] for at in kept.tolist()], letters[kept], times[kept])
+    places = None if rows is None else rows[kept]
+    return Histories(ends, [items[at] for at in kept.tolist()], letters[kept], times[kept], places)
 
 
 def _weights(histories: Histories, model: ModelSettings) -> Floats:

@@ -2,36 +2,35 @@
 
 import gc
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from contracts.affinity import actions_kept
 from contracts.errors import StoreError
 from contracts.features import BUCKET_MS
-from contracts.keys import alias_key, batch_key, item_key, trending_key, user_key
+from contracts.keys import alias_key, item_key, trending_key, user_key
 from contracts.lists import next_rev
-from contracts.packed import REV_BYTES, Packed, pack, unpack
+from contracts.packed import pack
 from contracts.settings import StreamingSettings
 from contracts.snapshot import Snapshot
-from stores.cluster import Cluster
+from stores.cluster import Cluster, Started
 from stores.retry import delays
 from stores.scripts import Command, compare_and_set, grow_buckets
-from streaming import live_blocks, shelf_scoring
-from streaming.batch_lists import BatchLists
+from streaming import indexed, live_blocks, shelf_scoring
 from streaming.batching import Change, Columns, EventRow, Person, Served, Who, changes_of, columns_of
 from streaming.fallback import TrendingFallback
 from streaming.item_trends import ItemTrends
-from streaming.live_blocks import Names, histories_of_values
+from streaming.live_blocks import Names
 from streaming.measures import Measures
 from streaming.models import Models
 from streaming.revising import HORIZON_MS, actions_of, revise
 from streaming.shelf_filling import cold_arrays
 from streaming.shelf_scoring import live_arrays
+from streaming.stored import Asked, StoredPeople, Value
 from streaming.trending import Trending
 
 __all__ = ["Outcomes", "ShelfWriter"]
@@ -39,25 +38,14 @@ __all__ = ["Outcomes", "ShelfWriter"]
 _TRENDING_TTL_S: Final = 2 * 3600
 _HISTORY_WITHOUT_MODEL: Final = 20
 _ROUNDS: Final = 8
+_PART: Final = 1000
+"""People that are read, scored and written together; the fixed cost of a part is about that of ten people."""
 _LOGGED: Final = 20  # items of a list that the served log keeps
 
 Outcomes = tuple[list[str], list[str | None], list[str | None]]
 """The columns of :class:`streaming.batching.Served`."""
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class Value:
-    """A stored value and what becomes of it. ``head`` is what it began with when it was read, ``b""`` for none; ``rev``
-    is that as a revision, if it was one.
-    """
-
-    head: bytes
-    rev: str | None
-    packed: Packed
-    items: bytes = b""
-    version: str | None = None
 
 
 class ShelfWriter:
@@ -81,7 +69,7 @@ class ShelfWriter:
         self._trends = ItemTrends(cluster)
         self._fallback = TrendingFallback(Trending(cluster), category or (lambda *_: ""))
         self._names: dict[str, Names] = {}
-        self._batch_lists = BatchLists(lambda: measures.count("unreadable"))
+        self._people = StoredPeople(cluster, measures)
 
     def warm_up(self) -> None:
         """Compile the kernels (or load them from their cache) so that no visitor waits for them."""
@@ -118,58 +106,69 @@ class ShelfWriter:
     def _write_people(
         self, people: dict[Who, Person], others: list[Command]
     ) -> tuple[dict[Who, Value], dict[Who, Person]]:
-        """Read, revise, score and write people; return the values, and those that someone else changed in between."""
+        """Read, revise, score and write people; return the values, and those that someone else changed in between.
+
+        Part by part: while one is scored, Redis answers for the next and takes the one before.
+        """
         snapshots = {shop: self._models.current(shop) for shop, _ in people}
         now_ns = self._now_ns()
+        values: dict[Who, Value] = {}
+        lost: dict[Who, Person] = {}
+        under_way: list[Started] = []
+        try:
+            writing: list[_Written] = []
+            for part, asked in self._asked(_parts(people), snapshots, others, now_ns // 1_000_000, under_way):
+                writing.append(self._revise(part, asked, snapshots, now_ns))
+                under_way.append(writing[-1].started)
+                if len(writing) > 1:
+                    self._take(writing.pop(0), values, lost)
+            for written in writing:
+                self._take(written, values, lost)
+        except BaseException:
+            for started in under_way:
+                started.close()
+            raise
+        return values, lost
+
+    def _asked(
+        self,
+        parts: list[dict[Who, Person]],
+        snapshots: dict[str, Snapshot | None],
+        others: list[Command],
+        now_ms: int,
+        under_way: list[Started],
+    ) -> Iterator[tuple[dict[Who, Person], Asked]]:
+        """Each part with its values under way, those of the next one as well."""
+        following: Asked | None = None
+        for at, part in enumerate(parts):
+            asked = following or self._people.ask(part, snapshots, others, now_ms)
+            following = self._people.ask(parts[at + 1], snapshots, [], now_ms) if at + 1 < len(parts) else None
+            under_way.extend(one.started for one in (asked, following) if one)
+            yield part, asked
+
+    def _revise(
+        self, people: dict[Who, Person], asked: Asked, snapshots: dict[str, Snapshot | None], now_ns: int
+    ) -> "_Written":
+        """Merge, score, and begin to write one part."""
         now_ms = now_ns // 1_000_000
-        values = self._read(people, snapshots, others, now_ms)
+        values = self._people.values(asked, snapshots, now_ms)
         for who, person in people.items():
             revise(values[who].packed, person, self._keep(snapshots[who[0]]), now_ms, 1000 * self._settings.user_ttl_s)
         people = self._join_owners(people, values, snapshots, now_ms)
         self._score(values, snapshots, now_ms)
         commands = [self._replacement(who, value, now_ns // 1000) for who, value in values.items()]
         before = self._now_ns()
-        won = self._cluster.execute([*commands, *self._aliases(people, values)])
-        self._measures.set("redis_ms", (self._now_ns() - before) / 1e6)
-        return values, {who: people[who] for who, done in zip(values, won, strict=False) if not done}
+        return _Written(self._cluster.start([*commands, *self._aliases(people, values)]), people, values, before)
+
+    def _take(self, written: "_Written", values: dict[Who, Value], lost: dict[Who, Person]) -> None:
+        won = written.started.results()
+        self._measures.set("redis_ms", (self._now_ns() - written.since_ns) / 1e6)
+        values.update(written.values)
+        lost.update({who: written.people[who] for who, done in zip(written.values, won, strict=False) if not done})
 
     def _replacement(self, who: Who, value: Value, now_us: int) -> Command:
         rev = next_rev(value.rev, now_us)
         return compare_and_set(user_key(*who), value.head, pack(rev, value.packed), self._settings.user_ttl_s)
-
-    def _read(
-        self, people: Iterable[Who], snapshots: dict[str, Snapshot | None], others: list[Command], now_ms: int
-    ) -> dict[Who, Value]:
-        """One round trip for the values of people and their batch lists of the models in use; ``others`` go with it."""
-        whos = list(people)
-        wanted: dict[str, list[str]] = {}
-        for shop, snapshot in snapshots.items():
-            if snapshot is not None:
-                keys = [batch_key(shop, snapshot.version, who[1]) for who in whos if who[0] == shop]
-                wanted[shop] = self._batch_lists.missing(keys, now_ms)
-        commands = [*others, *(("GET", user_key(*who)) for who in whos)]
-        commands += [("GET", key) for keys in wanted.values() for key in keys]
-        answers = iter(self._cluster.execute(commands)[len(others) :])
-        values = {who: self._value(next(answers)) for who in whos}
-        for shop, keys in wanted.items():
-            snapshot = snapshots[shop]
-            if snapshot is not None:
-                self._batch_lists.learn(keys, [next(answers) for _ in keys], snapshot, now_ms)
-        return values
-
-    def _value(self, data: bytes | None) -> Value:
-        """A read value; where it cannot be decoded it is replaced, and counted.
-
-        Raising would stop the stream, and a replay would read the same bytes again.
-        """
-        if not data:
-            return Value(b"", None, Packed())
-        try:
-            return Value(data[:REV_BYTES], _rev(data[:REV_BYTES]), unpack(data))
-        except (msgspec.MsgspecError, ValueError) as exc:
-            self._measures.count("unreadable")
-            _log.warning("a stored value is replaced: %s; got %r", exc, data[:80])
-            return Value(data[:REV_BYTES], None, Packed())
 
     def _join_owners(
         self,
@@ -192,7 +191,7 @@ class ShelfWriter:
         if not brought:
             return people
         if absent := [who for who in brought if who not in values]:
-            values.update(self._read(absent, {who[0]: snapshots[who[0]] for who in absent}, [], now_ms))
+            values.update(self._people.read(absent, {who[0]: snapshots[who[0]] for who in absent}, now_ms))
         people = dict(people)
         for who, extra in brought.items():
             revise(values[who].packed, extra, self._keep(snapshots[who[0]]), now_ms)
@@ -227,12 +226,14 @@ class ShelfWriter:
             packed = [value.packed for _, value in members]
             fallback = partial(self._fallback.lists, shop=shop, now_ms=now_ms)
             if snapshot is None:
-                histories = histories_of_values(packed, _HISTORY_WITHOUT_MODEL)
+                histories = indexed.histories_of_values(packed, _HISTORY_WITHOUT_MODEL)
                 ranked = cold_arrays(histories, self._settings.list_size, fallback)
             else:
                 self._measures.set("model_trained_at_s", snapshot.manifest.trained_at.timestamp())
-                histories = histories_of_values(packed, snapshot.manifest.model.history)
-                listed = self._batch_lists.listed([batch_key(shop, snapshot.version, who[1]) for who, _ in members])
+                for one in packed:
+                    indexed.place(one, snapshot)
+                histories = indexed.histories_of_values(packed, snapshot.manifest.model.history)
+                listed = indexed.listed_of_values(packed)
                 trends = partial(self._trends.sums, shop, now_ms=now_ms)
                 ranked = live_arrays(snapshot, histories, listed, self._settings.list_size, now_ms, trends, fallback)
             version = snapshot.version if snapshot else ""
@@ -289,9 +290,20 @@ def _head(items: bytes) -> str:
     return msgspec.json.encode(items.decode().split("\n", _LOGGED)[:_LOGGED]).decode()
 
 
-def _rev(head: bytes) -> str:
-    int(head, 16)
-    return head.decode()
+class _Written(NamedTuple):
+    """Values that are being written: of these people, since then."""
+
+    started: Started
+    people: dict[Who, Person]
+    values: dict[Who, Value]
+    since_ns: int
+
+
+def _parts(people: dict[Who, Person]) -> list[dict[Who, Person]]:
+    """Equal parts of at most :data:`_PART` people."""
+    count = max(1, -(-len(people) // _PART))
+    whos = list(people)
+    return [{who: people[who] for who in whos[at::count]} for at in range(count)] if count > 1 else [people]
 
 
 @contextmanager

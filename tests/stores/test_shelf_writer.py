@@ -15,7 +15,7 @@ from contracts.lists import RecommendationList, UserValue, decode_user, encode_v
 from contracts.settings import Settings, StreamingSettings
 from contracts.snapshot import Manifest, Snapshot, write_snapshot
 from local.valkey import cluster as valkey_cluster
-from stores.cluster import Cluster
+from stores.cluster import Cluster, Started
 from stores.scripts import Command
 from streaming.batching import EventRow
 from streaming.measures import Measures
@@ -36,12 +36,12 @@ class Watched(Cluster):
     rounds: int = 0
     before_write: Callable[[], None] | None = None
 
-    def execute(self, commands: Sequence[Command]) -> list[Any]:
+    def start(self, commands: Sequence[Command]) -> Started:
         self.rounds += 1
         if self.before_write and commands and commands[0][0] == "EVALSHA" and ":user:" in commands[0][3]:
             meanwhile, self.before_write = self.before_write, None
             meanwhile()
-        return super().execute(commands)
+        return super().start(commands)
 
     def user(self, shop: str, subject: str) -> UserValue:
         data = self.get_many([user_key(shop, subject)])[0]
