@@ -19,6 +19,7 @@ from batch.checks import check_days, checks_report, facts_of
 from batch.choosing import searched
 from batch.clock import Clock
 from batch.days import midnight_ms
+from batch.forget import forget_open
 from batch.judging import Judgement, judge_candidate
 from batch.log import gather_stored
 from batch.opponent import Opponent, recipe_of
@@ -31,11 +32,12 @@ from batch.sums import Found, Sums, describe, foreseen, forget_old, look, open_e
 from batch.units import DAY_MS
 from batch.warm import compile_kernels
 from batch.work import Data, Options, Work
-from contracts.errors import TrainingError
+from contracts.errors import ContractError, TrainingError
 from contracts.items import decode_catalogue
 from contracts.lake import catalogue_path
 from contracts.settings import Settings
 from contracts.snapshot import Manifest, new_version
+from stores.forgetting import open_deletions
 from stores.objects import NotFound, Objects
 
 if TYPE_CHECKING:
@@ -100,6 +102,8 @@ def run(settings: Settings, options: Options) -> dict[str, Any]:
     clock, now = Clock(), datetime.now(UTC)
     with _started(settings, options) as (scratch, starting), ExitStack() as closing:
         stores = _opened(settings, closing) if options.publish else None
+        if stores:
+            _forget(settings, stores, options.shop, clock)
         live = _live(objects, options.shop, stores)
         recipe = _recipe(options, live)
         with clock.stage("plan") as notes:
@@ -118,6 +122,16 @@ def _opened(settings: Settings, closing: ExitStack) -> Stores:
     closing.callback(stores.close)
     stores.tables.prepare()
     return stores
+
+
+def _forget(settings: Settings, stores: Stores, shop: str, clock: Clock) -> None:
+    """What is due of deletions, so that the model is made without these people."""
+    if open_deletions(stores.objects, shop):
+        with clock.stage("forget") as notes:
+            try:
+                notes.append(f"{len(forget_open(settings, stores, shop))} deletions done")
+            except ContractError as exc:  # no file of these goes into a model: events are read line by line
+                notes.append(f"A DELETION NEEDS A PERSON: {exc}")
 
 
 @contextmanager

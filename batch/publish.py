@@ -24,6 +24,7 @@ from contracts.pointer import Pointer
 from contracts.settings import Settings
 from contracts.snapshot import Manifest, Snapshot
 from stores.cluster import Cluster
+from stores.forgetting import pruned_path, pruned_versions
 from stores.objects import NotFound, Objects
 from stores.pace import Pace
 from stores.retry import delays
@@ -51,6 +52,7 @@ _SAMPLED: Final = 16
 _MIRRORINGS: Final = 5
 _LONG_PARTS: Final = frozenset({"days", "evaluation", "search", "ranker"})
 _REGISTRY_BYTES: Final = 300_000
+_PRUNED_KEPT: Final = 5000  # those of a year and more of hourly trainings
 
 
 class Entry(NamedTuple):
@@ -310,6 +312,9 @@ def prune_versions(objects: Objects, shop: str, keep: int, spare: Collection[str
     """
     found = versions(objects, shop)
     gone = [version for version in found[: max(0, len(found) - keep)] if version not in spare]
+    if gone:  # their lists live on until they expire: who deletes a person has to know of them
+        known = pruned_versions(objects, shop)[-_PRUNED_KEPT:]
+        objects.put(pruned_path(shop), msgspec.json.encode(sorted({*known, *gone})))
     for version in gone:
         # The manifest goes first: a folder without one is no snapshot, so no reader opens a half-deleted one.
         paths = objects.list(model_prefix(shop, version))

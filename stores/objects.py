@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -119,6 +120,26 @@ class Objects:
             return {row["Key"]: int(row["Size"]) for page in pages for row in page.get("Contents", ())}
         except (ClientError, BotoCoreError) as exc:
             raise self._error(prefix, exc, "list") from exc
+
+    def modified(self, prefix: str) -> dict[str, datetime]:
+        """When every object below ``prefix`` was written, by key."""
+        try:
+            pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
+            return {row["Key"]: row["LastModified"] for page in pages for row in page.get("Contents", ())}
+        except (ClientError, BotoCoreError) as exc:
+            raise self._error(prefix, exc, "list") from exc
+
+    def purge_versions(self, path: str) -> int:
+        """Delete what a versioned bucket keeps of an object's past; returns how many versions. What is there stays."""
+        try:
+            pages = self._s3.get_paginator("list_object_versions").paginate(Bucket=self.bucket, Prefix=path)
+            rows = [row for page in pages for kind in ("Versions", "DeleteMarkers") for row in page.get(kind, ())]
+            old = [row for row in rows if row["Key"] == path and (not row["IsLatest"] or "Size" not in row)]
+            for row in old:
+                self._s3.delete_object(Bucket=self.bucket, Key=path, VersionId=row["VersionId"])
+        except (ClientError, BotoCoreError) as exc:
+            raise self._error(path, exc, "delete old versions of") from exc
+        return len(old)
 
     def delete(self, path: str) -> None:
         """Delete the object; nothing happens where there is none."""

@@ -115,7 +115,7 @@ _ENTITIES: Final = (("item", "item_id", ITEM_FEATURES), ("user", "subject", USER
 def _views(tables: StreamTableEnvironment, settings: Settings, source: Create, stage: Stage) -> None:
     """The views that a stage needs, and no more: a boundary is translated even where nothing reads from it."""
     source(tables, settings)
-    tables.create_temporary_system_function("parse", parse_function())
+    tables.create_temporary_system_function("parse", parse_function(settings))
     _parsed(tables, settings)
     if stage == "parsed":
         return

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple
 
 from contracts.events import REASONS
+from contracts.forgetting import FORGOTTEN
 from streaming.ages import Ages
 
 __all__ = ["GROUP", "METRICS", "PARSING", "SERVING", "Measures", "Metric", "count_records", "table"]
@@ -27,6 +28,7 @@ class Metric(NamedTuple):
 PARSING: Final = (
     Metric("events_in", "counter", "records", "records read from the stream"),
     Metric("accepted", "counter", "records", "records without a fault, repeated ones included"),
+    Metric("forgotten", "counter", "records", "of the past of people who were deleted: left out, nowhere kept"),
     *(Metric(f"rejected_{reason}", "counter", "records", f"dead-letter: {text}") for reason, text in REASONS.items()),
 )
 """Of the step that parses; for each reason of the contract one counter."""
@@ -57,6 +59,9 @@ METRICS: Final[Mapping[str, Sequence[Metric]]] = {"parse": PARSING, "recommend":
 """All of them by the step that reports them."""
 
 
+_COUNTER: Final = {"": "accepted", FORGOTTEN: FORGOTTEN}
+
+
 def count_records(group: Any) -> Callable[[Mapping[str, int]], None]:
     """Register the counters of the parsing step; the function that is returned adds records by reason ('' is none)."""
     group = group.add_group(GROUP)
@@ -65,7 +70,7 @@ def count_records(group: Any) -> Callable[[Mapping[str, int]], None]:
     def count(reasons: Mapping[str, int]) -> None:
         counters["events_in"].inc(sum(reasons.values()))
         for reason, records in reasons.items():
-            counters[f"rejected_{reason}" if reason else "accepted"].inc(records)
+            counters[_COUNTER.get(reason, f"rejected_{reason}")].inc(records)
 
     return count
 

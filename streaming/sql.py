@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from contracts.features import BUCKET_MS, ITEM_FEATURES, USER_FEATURES, BucketFeature, feature_columns
+from contracts.forgetting import FORGOTTEN
 from contracts.lake import UNKNOWN_SHOP
 
 __all__ = [
@@ -102,11 +103,14 @@ def windows(events: str, entity: str, column: str, features: Sequence[BucketFeat
 
 
 def rejected_rows(records: str) -> str:
-    """Rejected records with the reason and where on the stream they are, for the dead-letter prefix."""
+    """Rejected records with the reason and where on the stream they are, for the dead-letter prefix.
+
+    What a forgotten person did is nowhere: not even there.
+    """
     partition = _partition("'dead-letter'", _instant("arrived_ms"), f"'{UNKNOWN_SHOP}'")
     return f"""
         SELECT parsed.reason, parsed.detail, shard_id, sequence_number, arrived_ms, data, {partition}
-        FROM {records} WHERE parsed.reason <> ''
+        FROM {records} WHERE parsed.reason <> '' AND parsed.reason <> '{FORGOTTEN}'
     """
 
 
