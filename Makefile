@@ -94,6 +94,12 @@ bench-stream: setup ## The whole stream from files: events/s at parallelism 1 an
 bench-freshness: setup ## Accepted event to changed list over HTTP, at 100, 500 and 1,000 events/s (ARGS=--quick)
 	@LIVESHELF_TIED=1 $(PY) -m benchmarks.freshness $(ARGS)
 
+bench-coldstart: setup ## What the first request to a new Lambda environment waits for (ARGS=--quick)
+	@LIVESHELF_TIED=1 $(PY) -m benchmarks.coldstart $(ARGS)
+
+bench-serve: setup ## Latency and throughput of the shelf while the stream runs, and beside a retrain (ARGS=--quick)
+	@LIVESHELF_TIED=1 $(PY) -m benchmarks.serve $(ARGS)
+
 bench-state: setup ## State and memory over five times to live and 5 million people (ARGS=--quick)
 	@LIVESHELF_TIED=1 $(PY) -m benchmarks.state $(ARGS)
 
@@ -137,7 +143,7 @@ clean: ## Remove the environment, caches in the checkout and run data
 	@if [ -d "$(CACHE)" ]; then echo "clean: the download cache stays; remove it with: rm -rf $(CACHE)"; fi
 
 .PHONY: help demo demo-check evaluate parity rebuild synth doctor cost bench-quality bench-train bench-stream bench-freshness \
-	bench-state bench-survival setup test test-unit lint format lock clean
+	bench-coldstart bench-serve bench-state bench-survival setup test test-unit lint format lock clean
 
 $(READY):
 	@python=$$(command -v python3.11 || command -v python3 || true); \

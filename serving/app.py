@@ -31,14 +31,16 @@ _DESCRIPTION = (
 )
 
 
-def create_app(settings: Settings, *, access_log: bool = False) -> FastAPI:
+def create_app(settings: Settings, *, access_log: bool = False, streams: int = 500) -> FastAPI:
     """The ASGI application for ``settings``; stores that are away at the start are found later.
+
+    ``streams`` is how many pages it feeds with changes at a time; further ones are told to poll.
 
     Raises:
         SettingsError: API keys are configured and cannot be read.
         StoreError: they are in Secrets Manager, which does not answer.
     """
-    services = Services(settings)
+    services = Services(settings, streams)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

@@ -17,6 +17,7 @@ from serving.intake import Collector
 from serving.keyring import KeyRing
 from serving.ladder import Ladder
 from serving.logs import Names
+from serving.queue import QueueSpool
 from serving.reader import Reader
 from serving.spool import Spool
 from serving.watch import Watcher
@@ -33,7 +34,7 @@ _FAILURES: Final = 50
 class Services:
     """Everything the routes need; :meth:`running` keeps it fresh."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, streams: int = 500) -> None:
         self.settings = settings
         self.ring = KeyRing(settings)
         self.names = Names(self.ring.log_key)
@@ -42,9 +43,9 @@ class Services:
         self.reader = Reader(settings)
         self.feed = Feed(settings)
         self.ladder = Ladder(self.reader, self.feed.experiments)
-        self.watcher = Watcher(self.reader)
+        self.watcher = Watcher(self.reader, limit=streams)
         self.spool = _spool(settings)
-        self.collector = Collector(settings, self.spool)
+        self.collector = Collector(settings, self.spool or QueueSpool.from_settings(settings))
         self.room = Room(settings, self.reader)
         self.collector.accepted = self.room.probe.offer
         self.drain: Drain | None = None

@@ -1,6 +1,7 @@
 """A real Valkey cluster, an emulated AWS, and the serving process, seeded through the stores as its writers do."""
 
 import json
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
+from playwright.sync_api import Browser, sync_playwright
 
 from contracts.items import Item, encode_catalogue
 from contracts.keys import batch_key, batch_row, popular_key, popular_row, similar_key, user_key
@@ -199,6 +201,16 @@ def faults(tmp_path_factory: pytest.TempPathFactory, aws: str) -> Iterator[Fault
     with Supervisor(tmp_path_factory.mktemp("faults"), say=lambda _: None) as supervisor:
         supervisor.start(Service(name="faults", command=command, ready=tcp_open(port)))
         yield FaultControl(f"http://127.0.0.1:{port}")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A real Chromium."""
+    with sync_playwright() as playwright:
+        program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+        chromium = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -24,7 +24,7 @@ PACKAGES = {
     "functions": functions_zip.PACKAGES,
 }
 
-STARTS = {"flink": "streaming", "spark": "batch", "functions": "serving/app.py"}
+STARTS = {"flink": "streaming", "spark": "batch", "functions": "serving/functions.py"}
 
 
 def _named(path: Path) -> set[str]:
