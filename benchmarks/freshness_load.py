@@ -26,7 +26,7 @@ from local.clients import Api
 from local.probe_events import Sender, covering
 from local.probe_reader import ShelfReader, ShelfReply
 
-__all__ = ["Probe", "main", "taste_cases"]
+__all__ = ["Probe", "Traffic", "main", "taste_cases"]
 
 _TOGETHER_S: Final = 0.02
 _SENDERS: Final = 8
@@ -84,7 +84,7 @@ def taste_cases(shop: StreamShop, seed: int, cases: int = _CASES) -> list[probe_
     return [probe_taste.TasteCase(shop.category(a), items(a), shop.category(b), items(b)) for a, b in pairs]
 
 
-class _Traffic:
+class Traffic:
     """Sends the background events at ``rate`` a second for ``seconds``, from a few threads so that none waits long."""
 
     def __init__(self, url: str, shop: StreamShop, rate: float, seconds: float, seed: int) -> None:
@@ -170,7 +170,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(given: argparse.Namespace, shop: StreamShop) -> Load:
     began_ms = time.time_ns() // 1_000_000
     kinds = {shop.item(number): shop.category(number) for number in range(shop.items)}
-    traffic = _Traffic(given.url, shop, max(1.0, given.rate - given.probes_per_s), given.seconds, given.seed)
+    traffic = Traffic(given.url, shop, max(1.0, given.rate - given.probes_per_s), given.seconds, given.seed)
     with ShelfReader(given.url) as reader, ThreadPoolExecutor(2) as aside:
         flow = aside.submit(traffic.run)
         cases = taste_cases(shop, given.seed)
