@@ -7,12 +7,14 @@ import pandas as pd
 
 from batch.attribution_rule import Credited
 from contracts.assignment import assign
-from contracts.attribution import ITEM_COLUMNS, TOTAL_COLUMNS, UNIT_COLUMNS
+from contracts.attribution import AFTER_CLICK_MS, ITEM_COLUMNS, TOTAL_COLUMNS, UNIT_COLUMNS
+from contracts.events import to_ms
 from contracts.experiments import Experiment
 
 __all__ = ["KEYS", "ROW_DDL", "SUMS", "TABLES", "rows_of"]
 
 TABLES: Final = {"totals": TOTAL_COLUMNS, "units": UNIT_COLUMNS, "items": ITEM_COLUMNS}
+_DAY_MS: Final = 24 * 3_600_000
 SUMS: Final = ("impressions", "clicks", "purchases", "purchases_after_click", "revenue", "total_revenue", "dropped")
 KEYS: Final = (
     "table",
@@ -72,10 +74,17 @@ def _bought(purchases: pd.DataFrame, experiments: Mapping[str, Experiment]) -> p
     """All purchases, by the unit that the assignment names; whether the unit ever saw anything is decided later."""
     rows = []
     for name, experiment in experiments.items():
-        unit = purchases["person" if experiment.unit == "person" else "visitor"]
+        inside = purchases[purchases["day"].between(*_days(experiment))]
+        unit = inside["person" if experiment.unit == "person" else "visitor"]
         variants = {each: assign(experiment, each) for each in unit.unique()}
-        for day, each, revenue in zip(purchases["day"], unit, purchases["revenue"], strict=True):
+        for day, each, revenue in zip(inside["day"], unit, inside["revenue"], strict=True):
             if variant := variants[each]:
                 key = {"experiment": name, "variant": variant.name, "unit": each}
                 rows.append({"day": day, "total_revenue": revenue, **key})
     return pd.DataFrame(rows).assign(table="units")
+
+
+def _days(experiment: Experiment) -> tuple[int, int]:
+    """From its first day to the last on which a purchase may still be credited, since the epoch."""
+    last = to_ms(experiment.end) + AFTER_CLICK_MS if experiment.end else 1 << 62
+    return to_ms(experiment.start) // _DAY_MS, last // _DAY_MS

@@ -21,11 +21,11 @@ __all__ = [
 
 
 class Interval(msgspec.Struct, frozen=True):
-    """An estimate with its two-sided interval of ``1 − alpha``."""
+    """An estimate with its two-sided interval of ``1 − alpha``; no bounds where too little is known yet."""
 
     value: float
-    low: float
-    high: float
+    low: float | None = None
+    high: float | None = None
 
 
 class VariantResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,7 +58,8 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     ``difference`` has an interval that holds at *any* time, however often one looks, and ``p_value`` is as safe;
     ``fixed`` is the narrower interval of an experiment that is looked at once, at its planned end. ``relative`` is
     ``difference`` as a share of the control's value (absent where that is 0). ``decided`` says whether the
-    always-valid interval excludes 0. ``needed_units`` is what each variant needs for the planned effect (power 0.8).
+    always-valid interval excludes 0; nothing is decided while a variant has less than 100 units. ``needed_units`` is
+    what each variant needs for the planned effect (power 0.8).
     """
 
     metric: Metric

@@ -7,7 +7,9 @@ __all__ = [
     "ERRORS_PREFIX",
     "EVENTS_PREFIX",
     "UNKNOWN_SHOP",
+    "attribution_items_path",
     "attribution_prefix",
+    "attribution_summary_path",
     "attribution_totals_path",
     "attribution_units_path",
     "base_path",
@@ -127,6 +129,16 @@ def attribution_totals_path(shop: str, day: date) -> str:
 def attribution_units_path(shop: str, day: date) -> str:
     """One row for each unit of each experiment that was in it on a UTC day."""
     return f"{attribution_prefix(shop)}table=units/year={day:%Y}/month={day:%m}/day={day:%d}/units.parquet"
+
+
+def attribution_items_path(shop: str, day: date) -> str:
+    """One row for each item that was shown on a UTC day."""
+    return f"{attribution_prefix(shop)}table=items/year={day:%Y}/month={day:%m}/day={day:%d}/items.parquet"
+
+
+def attribution_summary_path(shop: str) -> str:
+    """The newest weeks together, as :class:`contracts.attribution.AttributionSummary`."""
+    return f"shop={shop}/serving/attribution.json"
 
 
 def moments_root(shop: str) -> str:
