@@ -42,6 +42,10 @@ parity: setup ## Recompute every live feature from the lake and compare each val
 rebuild: setup ## Live values from the lake back into Redis (beside a running demo; ARGS=--lists: batch lists too)
 	@$(PY) -m local.beside batch.rebuild $(ARGS)
 
+.PHONY: attribution
+attribution: setup ## What lists, models and experiments led to, from the lake (beside a running demo)
+	@$(PY) -m local.beside batch.attribution $(ARGS)
+
 .PHONY: screenshots showcase
 screenshots: setup ## Pictures of both pages of a running demo into docs/pages (ARGS="--url ...")
 	@$(PY) -m local.screenshots $(ARGS)

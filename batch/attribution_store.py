@@ -34,11 +34,10 @@ _PATHS: Final = {
 def parquet(table: str, rows: pd.DataFrame) -> bytes:
     """The file of a day: the same rows in any order give the same bytes."""
     columns = TABLES[table]
-    schema = pa.schema([(name, _ARROW[kind]) for name, kind in columns.items()])
     ordered = rows.sort_values([name for name, kind in columns.items() if kind in ("string", "boolean")])
+    arrays = {name: pa.array(ordered[name].tolist(), _ARROW[kind]) for name, kind in columns.items()}
     buffer = io.BytesIO()
-    data = pa.Table.from_pandas(ordered[list(columns)], schema, preserve_index=False)
-    pq.write_table(data.replace_schema_metadata(None), buffer, compression="zstd")
+    pq.write_table(pa.table(arrays), buffer, compression="zstd")
     return buffer.getvalue()
 
 
@@ -75,11 +74,10 @@ def _stored(store: Objects, table: str, shop: str, first: int, last: int) -> Ite
 
 def _read(store: Objects, table: str, shop: str, first: int, last: int) -> pd.DataFrame:
     """A small table over some days, in the driver."""
-    parts = [
-        pq.read_table(pa.BufferReader(store.get(path))).to_pandas()
-        for _, path in _stored(store, table, shop, first, last)
-    ]
-    return pd.concat(parts) if parts else pd.DataFrame(columns=list(TABLES[table]))
+    parts = [pq.read_table(pa.BufferReader(store.get(path))) for _, path in _stored(store, table, shop, first, last)]
+    if not any(len(part) for part in parts):
+        return pd.DataFrame(columns=list(TABLES[table]))
+    return pd.DataFrame(pa.concat_tables(parts).to_pydict())
 
 
 def summarise(

@@ -16,6 +16,7 @@ from scipy import stats
 
 __all__ = [
     "LEAST_UNITS",
+    "SCALES",
     "Difference",
     "Sums",
     "always_valid",
@@ -28,6 +29,9 @@ __all__ = [
 
 LEAST_UNITS: Final = 100
 """Below so many units of a variant nothing is decided: the test leans on the central limit theorem."""
+
+SCALES: Final = (1.0, 4.0, 16.0)
+"""Sizes of difference that the sequential test looks out for, in planned ones."""
 
 Array = npt.NDArray[Any]
 
@@ -96,23 +100,39 @@ def always_valid(value: float, variance: float, tau: float, alpha: float) -> tup
     methods related to the law of the iterated logarithm"; Johari, Koomen, Pekelis & Walsh 2022, "Always valid
     inference: continuous monitoring of A/B tests", section 4):
 
-        Λ = √(V / (V + τ²)) · exp(τ² δ² / (2 V (V + τ²))),    p = min(1, 1 / Λ)
-        δ ± √( V (V + τ²) / τ² · (2 ln(1/α) + ln((V + τ²) / V)) )
+        Λ(δ, τ) = √(V / (V + τ²)) · exp(τ² δ² / (2 V (V + τ²))),    p = min(1, 1 / Λ)
 
     Under no difference Λ is a martingale of mean 1 as V falls, so it ever reaches 1/α with a probability of at most α.
-    τ is the size of the differences one expects; a wrong one costs power, never validity, as long as it is not chosen
-    by the data. The p-value of a whole course is the smallest so far; this is that of the present look.
+    So is a mean of several: Λ is that over τ, 4 τ and 16 τ, and a difference much larger than planned is found early
+    too, for a little power at the planned one. The interval holds the differences d with Λ(δ − d) < 1/α. The p-value
+    of a whole course is the smallest so far; this is that of the present look.
 
     Args:
         value: δ, the difference of two variants.
         variance: V, of δ.
+        tau: the size of difference that is worth finding; a wrong one costs power, never validity, as long as it is
+            not chosen by the data.
     """
     if variance <= 0:
         return 1.0, -math.inf, math.inf
-    both = variance + tau * tau
-    log_ratio = 0.5 * math.log(variance / both) + tau * tau * value * value / (2 * variance * both)
-    half = math.sqrt(variance * both / (tau * tau) * (2 * math.log(1 / alpha) + math.log(both / variance)))
-    return min(1.0, math.exp(-min(log_ratio, 700.0))), value - half, value + half
+    wanted, low, high = math.log(1 / alpha), 0.0, math.sqrt(variance)
+    while _log_ratio(high, variance, tau) < wanted:
+        low, high = high, 2 * high
+    for _ in range(60):  # Λ rises with the distance
+        middle = (low + high) / 2
+        low, high = (middle, high) if _log_ratio(middle, variance, tau) < wanted else (low, middle)
+    return min(1.0, math.exp(-min(_log_ratio(value, variance, tau), 700.0))), value - high, value + high
+
+
+def _log_ratio(distance: float, variance: float, tau: float) -> float:
+    """ln Λ of a distance from the value that is tested."""
+    logs = []
+    for scale in SCALES:
+        square = (scale * tau) ** 2
+        both = variance + square
+        logs.append(0.5 * math.log(variance / both) + square * distance**2 / (2 * variance * both))
+    most = max(logs)
+    return most + math.log(sum(math.exp(each - most) for each in logs) / len(logs))
 
 
 @dataclass(frozen=True, slots=True)

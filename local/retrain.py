@@ -82,6 +82,22 @@ class Trainer:
             errors="replace",
         )
 
+    def attribute(self) -> str:
+        """Credit clicks and purchases to the lists they came from, as a scheduler does after a training.
+
+        Returns:
+            What went wrong, with the end of the log; nothing where it went well.
+        """
+        with self._one, self._log.open("a") as log:
+            try:
+                code = subprocess.run(
+                    [sys.executable, "-m", "batch.attribution"],
+                    stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._env, timeout=_SECONDS, check=False,
+                ).returncode  # fmt: skip
+            except subprocess.TimeoutExpired:
+                return f"no end after {_SECONDS} s"
+        return f"code {code}; the end of {self._log}:\n{tail(self._log)}" if code else ""
+
     def every(self, minutes: float) -> threading.Thread:
         """Retrain on a schedule until :meth:`stop`; after a refused or failed one the old model stays live."""
         thread = threading.Thread(target=self._repeat, args=(60 * minutes,), name="retrain", daemon=True)
@@ -103,3 +119,5 @@ class Trainer:
                 self._say(f"\nretrain failed, the live model stays: {exc}")
             else:
                 self._say(f"\nretrained in {time.monotonic() - began:.0f} s: model {version} is published")
+            if not self._stop.is_set() and (failed := self.attribute()):
+                self._say(f"\nattribution failed, its figures stay as they were: {failed}")

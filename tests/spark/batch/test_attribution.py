@@ -38,7 +38,11 @@ from contracts.pointer import Pointer
 from contracts.request_ids import make_request_id
 from contracts.snapshot import Manifest, ModelSettings, write_snapshot
 
-pytestmark = pytest.mark.spark
+pytestmark = [
+    pytest.mark.spark,
+    # pyspark leaves sockets to the garbage collector, which may close them in anybody's frame.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning"),
+]
 
 SHOP, DAY = "default", date(2026, 1, 5)
 AT = datetime(2026, 1, 5, 9, tzinfo=UTC)
@@ -130,7 +134,7 @@ def attribute(stack: Any, *options: str) -> dict[str, Any]:
 
 
 def table(stack: Any, path: str) -> pd.DataFrame:
-    return pq.read_table(pa.BufferReader(stack.stores.objects.get(path))).to_pandas()
+    return pd.DataFrame(pq.read_table(pa.BufferReader(stack.stores.objects.get(path))).to_pydict())
 
 
 def test_each_list_and_variant_has_what_came_of_it(ran: Any) -> None:

@@ -8,8 +8,10 @@ from scipy import stats
 from statsmodels.stats.power import NormalIndPower
 from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
 
+from batch import experiment_statistics
 from batch.experiment_statistics import (
     LEAST_UNITS,
+    SCALES,
     Sums,
     always_valid,
     compare,
@@ -40,6 +42,14 @@ def cumulative(y: Any, x: Any, looks: list[int]) -> tuple[Any, Any]:
     n, (sy, sx, yy, xx, xy) = np.array(looks), sums
     ratio = sy / sx
     return ratio, (yy - 2 * ratio * xy + ratio**2 * xx) / (n - 1) / (sx / n) ** 2 / n
+
+
+def log_ratio(value: Any, variance: Any, tau: float) -> Any:
+    """ln Λ of many runs and looks at once."""
+    squares = (np.array(SCALES) * tau)[:, None, None] ** 2
+    value, variance = np.atleast_2d(value), np.atleast_2d(variance)
+    logs = 0.5 * np.log(variance / (variance + squares)) + squares * value**2 / (2 * variance * (variance + squares))
+    return np.logaddexp.reduce(logs, axis=0) - np.log(len(SCALES))
 
 
 def test_sums_of_a_mean_are_the_textbooks() -> None:
@@ -87,14 +97,16 @@ def test_an_aa_experiment_that_is_watched_all_the_time_is_wrong_in_at_most_five_
     (ax, ay), (bx, by) = visits(rng, RUNS, 3000), visits(rng, RUNS, 3000)
     (a, va), (b, vb) = cumulative(ay, ax, looks), cumulative(by, bx, looks)
     value, variance, tau = b - a, va + vb, 0.01
-    both = variance + tau**2
-    ratios = 0.5 * np.log(variance / both) + tau**2 * value**2 / (2 * variance * both)
+    ratios = log_ratio(value, variance, tau)
     sequential = int((ratios >= np.log(1 / ALPHA)).any(1).sum())
     peeking = int((np.abs(value) > 1.96 * np.sqrt(variance)).any(1).sum())
     assert sequential <= most_allowed(ALPHA)
     assert peeking > 4 * ALPHA * RUNS  # what the fixed interval would have claimed: why the test exists
     p, _, _ = always_valid(float(value[0, 0]), float(variance[0, 0]), tau, ALPHA)
     assert p == pytest.approx(min(1.0, float(np.exp(-ratios[0, 0]))))
+    worst = np.unravel_index(ratios.argmax(), ratios.shape)
+    p, _, _ = always_valid(float(value[worst]), float(variance[worst]), tau, ALPHA)
+    assert p == pytest.approx(float(np.exp(-ratios[worst])), rel=1e-9) and p < 1
 
 
 def test_people_who_come_back_day_after_day_do_not_break_the_sequential_test() -> None:
@@ -118,9 +130,7 @@ def test_people_who_come_back_day_after_day_do_not_break_the_sequential_test() -
         residual = np.where(known, clicked - ratio[:, :, None] * seen, 0)
         variance = (residual**2).sum(2) / (n - 1) / (seen.sum(2) / n) ** 2 / n
         value, total = ratio[1] - ratio[0], variance.sum(0)
-        both = total + tau**2
-        over = 0.5 * np.log(total / both) + tau**2 * value**2 / (2 * total * both) >= np.log(1 / ALPHA)
-        wrong |= over
+        wrong |= log_ratio(value, total, tau)[0] >= np.log(1 / ALPHA)
     assert wrong.sum() <= most_allowed(ALPHA, runs)
 
 
@@ -153,14 +163,27 @@ def test_sample_size_and_power_are_those_of_statsmodels() -> None:
         needed_units(1.0, 0.0)
 
 
+def test_one_scale_alone_is_the_closed_form_of_the_literature(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(experiment_statistics, "SCALES", (1.0,))
+    value, variance, tau = 0.04, 1e-4, 0.03
+    both = variance + tau**2
+    half = np.sqrt(variance * both / tau**2 * (2 * np.log(1 / ALPHA) + np.log(both / variance)))
+    assert always_valid(value, variance, tau, ALPHA)[1:] == pytest.approx((value - half, value + half), rel=1e-9)
+
+
+def test_a_difference_far_above_the_planned_one_is_found_with_few_people() -> None:
+    control, other = Sums.of(np.r_[np.ones(50), np.zeros(150)]), Sums.of(np.r_[np.ones(100), np.zeros(100)])
+    found = compare(control, other, tau=0.05 * control.value)
+    assert found.enough and found.p < 0.001 and found.valid[0] > 0
+
+
 def test_a_large_difference_is_found_early_by_the_sequential_test() -> None:
     rng = np.random.default_rng(8)
     looks = list(range(LEAST_UNITS, 2001, 50))
     (ax, ay), (bx, by) = visits(rng, 300, 2000), visits(rng, 300, 2000, lift=0.4)
     (a, va), (b, vb) = cumulative(ay, ax, looks), cumulative(by, bx, looks)
     value, variance, tau = b - a, va + vb, 0.02
-    both = variance + tau**2
-    decided = 0.5 * np.log(variance / both) + tau**2 * value**2 / (2 * variance * both) >= np.log(1 / ALPHA)
+    decided = log_ratio(value, variance, tau) >= np.log(1 / ALPHA)
     assert decided.any(1).mean() > 0.95
     assert np.median(decided.argmax(1)) < len(looks) / 2
 
