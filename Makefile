@@ -110,6 +110,9 @@ bench-state: setup ## State and memory over five times to live and 5 million peo
 bench-survival: setup ## Every failure, ROUNDS=10 times; an interrupted run goes on where it was
 	@LIVESHELF_TIED=1 $(PY) -m benchmarks.survival --rounds $(or $(ROUNDS),10) --resume $(ARGS)
 
+drill: setup ## Lose Redis and the stream's state at once, bring all of it back from lake and snapshot, timed (3 minutes)
+	@LIVESHELF_TIED=1 $(PY) -m benchmarks.drill $(ARGS)
+
 ##@ Develop
 
 setup: $(READY) ## Install what is missing: Python packages, Java, jars (a second run is instant)
@@ -146,7 +149,7 @@ clean: ## Remove the environment, caches in the checkout and run data
 	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 	@if [ -d "$(CACHE)" ]; then echo "clean: the download cache stays; remove it with: rm -rf $(CACHE)"; fi
 
-.PHONY: help demo demo-check evaluate parity rebuild synth doctor cost bench-quality bench-train bench-stream bench-freshness \
+.PHONY: help demo demo-check evaluate parity rebuild synth doctor cost drill bench-quality bench-train bench-stream bench-freshness \
 	bench-coldstart bench-serve bench-state bench-survival setup test test-unit lint format lock clean
 
 $(READY):

@@ -13,7 +13,7 @@ from contracts.snapshot import ModelSettings
 from local.probe_accounts import REJECTED_SHOP, Ledger, LedgerReader
 from local.replay import Account, new_run
 
-__all__ = ["Outcome", "run_round", "unsettled"]
+__all__ = ["Outcome", "mismatches_of", "run_round", "settle", "unsettled"]
 
 _SETTLE_SECONDS: Final = 90
 _DEAD_LETTERS: Final = dataset_prefix(REJECTED_SHOP, "dead-letter")
@@ -62,11 +62,11 @@ def run_round(stand: Stand, scenario: Scenario, number: int) -> Outcome:
     stand.drops.await_look()
     drops = stand.drops.total()
     recover_s = _suffer(stand, scenario, traffic, account)
-    wrong = _settle(reader, account)
+    wrong = settle(reader, account)
     if scenario.after is not None:
         scenario.after(stand, traffic, account)
-        wrong = _settle(reader, account)
-    mismatches = _mismatches(stand, traffic)
+        wrong = settle(reader, account)
+    mismatches = mismatches_of(stand, traffic)
     stand.drops.await_look()
     stand.sent.setdefault(scenario.name, []).extend(traffic.all_events)
     if scenario.last is not None:
@@ -104,7 +104,7 @@ def _suffer(stand: Stand, scenario: Scenario, traffic: Traffic, account: Account
     return seconds
 
 
-def _settle(reader: LedgerReader, account: Account) -> list[str]:
+def settle(reader: LedgerReader, account: Account) -> list[str]:
     """Wait until everything arrived in the lake and at the sinks; what is still missing, or never was sent."""
     deadline = time.monotonic() + _SETTLE_SECONDS
     while wrong := unsettled(account, reader.read()):
@@ -143,7 +143,7 @@ def doubled_in(ledger: Ledger) -> int:
     return counted + ledger.rejected.total() - len(ledger.places)
 
 
-def _mismatches(stand: Stand, traffic: Traffic) -> list[str]:
+def mismatches_of(stand: Stand, traffic: Traffic) -> list[str]:
     """What Redis holds against a recomputation from the events sent.
 
     The serving step writes before a row of its log can be in S3, so whatever is counted by now is in Redis as well.
