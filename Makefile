@@ -64,7 +64,7 @@ package: setup ## Build what runs on AWS into build/: the Flink zip, the Spark e
 	@$(PY) -m deploy.package
 
 # Which deployment is asked for each time: what a mistaken default would do to an account cannot be undone.
-.PHONY: deploy upgrade destroy named
+.PHONY: deploy upgrade command destroy named
 named:
 	@case "$(ENV)" in dev|small|large) ;; *) echo 'which deployment? ENV=dev, ENV=small or ENV=large' >&2; exit 2;; esac
 
@@ -73,6 +73,9 @@ deploy: named package ## Everything of ENV=dev|small|large into your AWS account
 
 upgrade: named package ## New code into the running ENV=...: snapshot, update, look at the output, back by itself if none
 	@$(PY) -m deploy.upgrade --env $(ENV) $(ARGS)
+
+command: named $(READY) ## A command of the batch inside ENV=...: COMMAND="batch.models activate --previous"
+	@$(PY) -m deploy.command --env $(ENV) $(ARGS) -- $(COMMAND)
 
 destroy: named $(READY) ## Delete the stacks of ENV=...; data stays unless told otherwise, and it says what that costs
 	@$(PY) -m deploy.destroy --env $(ENV) $(ARGS)

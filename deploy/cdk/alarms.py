@@ -1,4 +1,4 @@
-"""Every alarm as data: what it looks at, when it goes off, and what it means; docs/runbook.md has a section for each.
+"""Every alarm as data: what it looks at, when it goes off, and what it means; docs/runbook has a page for each.
 
 Figures of Flink come in two kinds. What AWS documents for a whole application is read by its dimension. Of figures that
 carry further dimensions of the job (the connector's, an operator's, our own gauges) the largest of all is asked for by

@@ -15,7 +15,7 @@ from deploy.cdk.profiles import Profile
 
 __all__ = ["QUERIES", "Monitoring"]
 
-_RUNBOOK: Final = "docs/runbook.md"
+_RUNBOOK: Final = "docs/runbook"
 
 QUERIES: Final[Mapping[str, tuple[str, str]]] = {
     "stream: errors of Python": (
@@ -112,7 +112,7 @@ def _alarm(scope: Any, names: Names, watch: Watch, topic: str) -> cloudwatch.Cfn
         scope,
         "".join(part.title() for part in watch.name.split("-")),
         alarm_name=f"{names.prefix}-{watch.name}",
-        alarm_description=f"{watch.meaning} What to do: {_RUNBOOK}#{watch.name}",
+        alarm_description=f"{watch.meaning} What to do: {_RUNBOOK}/{watch.name}.md",
         comparison_operator="GreaterThanThreshold",
         threshold=watch.threshold,
         evaluation_periods=-(-watch.minutes // step),
