@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from contracts.errors import LocalStackError
 from deploy.fatjar import fat_jar
 from local import toolchain
 from local.flink import Cluster, Job
@@ -104,3 +105,19 @@ def test_after_a_change_of_python_code_nothing_is_lost_or_counted_twice(running:
     assert Counter(row["event_id"] for row in rows) == Counter(running.sent)
     assert Counter(row["model_version"] for row in rows) == {"v1": 20, "v2": 5}
     assert sorted(int(row["items"].split(",")[0]) for row in rows) == list(range(1, 26)), "running sums went on"
+
+
+def test_an_added_feature_is_refused_unless_asked_for_and_then_only_its_own_sums_begin_anew(running: Running) -> None:
+    running.send(*(f"c{n}" for n in range(10)))
+    running.await_all()
+    savepoint = running.stop()
+    with pytest.raises(LocalStackError, match="no job id"):
+        running.start(savepoint, FEATURE="1")
+    running.send(*(f"d{n}" for n in range(5)), again=("c3", "d1"))
+    running.start(savepoint, drop=True, FEATURE="1")
+    rows = running.await_all()
+    assert Counter(row["event_id"] for row in rows) == Counter(running.sent)
+    new = [row["items"].split(",") for row in rows if row["event_id"].startswith("d")]
+    before = len(running.sent) - len(new)
+    assert sorted(int(items) for items, _ in new) == list(range(1, 6)), "the items' sums began anew"
+    assert sorted(int(people) for _, people in new) == list(range(before + 1, before + 6)), "the people's went on"
