@@ -13,6 +13,8 @@ from starlette.requests import ClientDisconnect
 
 from contracts.settings import Settings
 from serving import event_routes, item_routes, operation_routes, pages, session_routes, visitor_routes
+from serving.admin import people_routes
+from serving.admin import routes as admin_routes
 from serving.control import activation
 from serving.control import routes as control_routes
 from serving.guard import Guard
@@ -59,6 +61,8 @@ def create_app(settings: Settings, *, access_log: bool = False, streams: int = 5
         session_routes,
         control_routes,
         activation,
+        admin_routes,
+        people_routes,
     ):
         app.include_router(part.router)
     pages.mount(app)

@@ -8,7 +8,11 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from contracts.events import Event
+from contracts.experiments import Experiment, Experiments
+from contracts.forgetting import Receipt
+from contracts.rules import Rules
 from serving import answers
+from serving.admin import answers as admin_answers
 from serving.control import answers as control_answers
 from serving.credentials import scope_needed
 
@@ -17,9 +21,13 @@ __all__ = ["answers_with", "document", "events_body", "json_body"]
 _TEMPLATE: Final = "#/components/schemas/{name}"
 _STRUCTS: Final = (
     Event,
+    Experiment,
+    Experiments,
+    Receipt,
+    Rules,
     *(
         kind
-        for module in (answers, control_answers)
+        for module in (answers, control_answers, admin_answers)
         for name in module.__all__
         if issubclass(type(kind := getattr(module, name)), msgspec.StructMeta)
     ),
@@ -49,10 +57,12 @@ def _reference(kind: type) -> dict[str, Any]:
     return {"$ref": _TEMPLATE.format(name=kind.__name__)}
 
 
-def answers_with(kind: type, *statuses: int, also: dict[int, type] | None = None) -> dict[int | str, dict[str, Any]]:
-    """The ``responses`` of a route: ``kind`` for 200, the error shape for ``statuses``, other kinds in ``also``."""
+def answers_with(
+    kind: type, *statuses: int, also: dict[int, type] | None = None, good: int = 200
+) -> dict[int | str, dict[str, Any]]:
+    """The ``responses`` of a route: ``kind`` for ``good``, errors for ``statuses``, other kinds in ``also``."""
     described: dict[int | str, dict[str, Any]] = {
-        200: {"description": (kind.__doc__ or "").partition("\n")[0], "content": _json(_reference(kind))}
+        good: {"description": (kind.__doc__ or "").partition("\n")[0], "content": _json(_reference(kind))}
     }
     for status in statuses:
         described[status] = {"description": _STATUS[status]}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from contracts.settings import Settings
+from serving.admin.desk import Desk
 from serving.buckets import TokenBuckets
 from serving.control.room import Room
 from serving.drain import Drain
@@ -47,6 +48,7 @@ class Services:
         self.spool = _spool(settings)
         self.collector = Collector(settings, self.spool or QueueSpool.from_settings(settings))
         self.room = Room(settings, self.reader)
+        self.desk = Desk(settings)
         self.collector.accepted = self.room.probe.offer
         self.drain: Drain | None = None
         if self.spool:
@@ -73,6 +75,7 @@ class Services:
                 with suppress(asyncio.CancelledError):
                     await task
             self.room.close()
+            self.desk.close()
             self.reader.close()
             self.collector.close()
             if self.spool and self.drain:

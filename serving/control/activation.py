@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
 from contracts.errors import PublishConflict, PublishRefused, SnapshotError, StoreError
 from contracts.settings import Settings
@@ -26,9 +26,15 @@ _LIMIT_S: Final = 120.0
     summary="Make a version live",
     responses=answers_with(Activated, 400, 404, 409, 503),
 )
-async def activate(the: The, shop: Shop, version: str) -> Response:
+async def activate(request: Request, the: The, shop: Shop, version: str) -> Response:
     """Its snapshot and lists are verified first; stream and API follow within seconds. 409: it may not go live now."""
     checked(version, "version")
+    async with the.desk.noted(request, shop, "model.activate", version):
+        done = await _verified(the, shop, version)
+    return json_answer(done, headers={"Cache-Control": "no-store"})
+
+
+async def _verified(the: The, shop: str, version: str) -> Any:
     try:
         done = await the.room.within(lambda: _activate(the.settings, shop, version), _LIMIT_S)
     except ImportError as exc:
@@ -42,7 +48,7 @@ async def activate(the: The, shop: Shop, version: str) -> Response:
         raise ApiError(
             503, "store_away", str(exc) or f"no answer within {_LIMIT_S:.0f} s; look which one is live"
         ) from exc
-    return json_answer(done, headers={"Cache-Control": "no-store"})
+    return done
 
 
 def _activate(settings: Settings, shop: str, version: str) -> Any:
