@@ -58,7 +58,7 @@ def connect(region: str | None = None, endpoint: str | None = None) -> Cloud:
     Raises:
         DeploymentError: there are none, or AWS refuses them; the message says what to do.
     """
-    with understood("who am I"):
+    with understood("credentials"):
         session = boto3.session.Session(region_name=region)
         if session.region_name is None:
             message = "no region is set; say which: AWS_REGION=eu-central-1, or REGION=… of make"

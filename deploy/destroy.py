@@ -7,7 +7,7 @@ from functools import partial
 from typing import Final
 
 from deploy.deployment import FOUNDATION, Deployment, add_common, run
-from deploy.remains import Remains, delete, empty, found_in, monthly, priced
+from deploy.remains import DELETABLE, Remains, delete, empty, found_in, monthly, priced
 
 __all__ = ["destroy", "main"]
 
@@ -52,10 +52,11 @@ def destroy(place: Deployment, *, delete_data: bool, dry_run: bool) -> list[Rema
         place.say(f"  {name}: deleting")
         place.stacks.delete(name)
     if delete_data:
-        for each in kept:
-            place.say(f"  {each.kind} {each.name}: deleting its data")
-            delete(place.cloud, each)
-        kept = []
+        for each in sorted(kept, key=lambda each: each.kind == "AWS::KMS::Key"):  # the key last
+            if each.kind in DELETABLE:
+                place.say(f"  {each.kind} {each.name}: deleting its data")
+                delete(place.cloud, each)
+        kept = [each for each in kept if each.kind not in DELETABLE]
     return _tell(place, kept)
 
 
@@ -64,7 +65,7 @@ def _tell(place: Deployment, kept: Sequence[Remains]) -> list[Remains]:
     if not remains:
         place.say("nothing remains")
         return []
-    place.say("what remains, and what it costs a month (USD, eu-central-1, without requests):")
+    place.say("what remains, and what it costs a month (USD, without requests):")
     for each in remains:
         place.say(f"  {each.kind:<24} {each.name:<52} {each.size:>12} {monthly(each):>9}")
     total = sum(each.usd or 0.0 for each in remains)

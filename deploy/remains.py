@@ -9,20 +9,16 @@ from botocore.exceptions import ClientError
 
 from contracts.errors import DeploymentError
 from deploy.cloud import Cloud, understood
+from deploy.cost import prices
 from deploy.stacks import Stacks
 
-__all__ = ["USD", "Remains", "delete", "empty", "found_in", "monthly", "priced"]
+__all__ = ["DELETABLE", "Remains", "delete", "empty", "found_in", "monthly", "priced"]
 
-USD: Final[Mapping[str, float]] = {
-    "AWS::S3::Bucket": 0.0245,  # a GB
-    "AWS::DynamoDB::Table": 0.306,  # a GB
-    "AWS::Kinesis::Stream": 13.14,  # a shard, 730 h; on demand costs 35.04 a stream
-    "AWS::KMS::Key": 1.0,
-    "AWS::RDS::DBCluster": 0.119,  # a GB of storage; the writer at rest below
-    "AWS::Logs::LogGroup": 0.0324,  # a GB
-}
-"""A month, eu-central-1, by AWS's public price lists of 2026-11; what make cost reckons with is in its own file."""
+_HOURS: Final = 730
+_MORE: Final = {"secret_month": 0.40, "log_gb_month": 0.03}
+"""USD a month, us-east-1, as last known; the other prices are those of ``make cost``, which have sources."""
 _GB: Final = 1e9
+Usd = Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -63,15 +59,20 @@ def priced(cloud: Cloud, each: Remains) -> Remains:
     measure = _MEASURES.get(each.kind)
     if measure is None:
         return each
+    usd = {name: float(price["usd"]) for name, price in prices()["prices"].items()} | _MORE
     try:
         with understood(each.name):
-            size, units = measure(cloud, each.name)
+            size, price = measure(cloud, each.name, usd)
     except (DeploymentError, KeyError, IndexError):
         return each
-    return replace(each, size=size, usd=units * USD[each.kind])
+    return replace(each, size=size, usd=price)
 
 
-def _bucket(cloud: Cloud, name: str) -> tuple[str, float]:
+def _gb(size: float, price: float) -> tuple[str, float]:
+    return f"{size / _GB:.2f} GB", size / _GB * price
+
+
+def _bucket(cloud: Cloud, name: str, usd: Usd) -> tuple[str, float]:
     """CloudWatch's daily figure: to list a large lake would cost more than it says."""
     now = datetime.now(UTC)
     found = cloud.client("cloudwatch").get_metric_statistics(
@@ -83,33 +84,35 @@ def _bucket(cloud: Cloud, name: str) -> tuple[str, float]:
         Period=86400,
         Statistics=["Average"],
     )["Datapoints"]
-    size = max(found, key=lambda point: point["Timestamp"])["Average"] if found else 0.0
-    return f"{size / _GB:.2f} GB", size / _GB
+    return _gb(max(found, key=lambda p: p["Timestamp"])["Average"] if found else 0.0, usd["s3_gb_month"])
 
 
-def _table(cloud: Cloud, name: str) -> tuple[str, float]:
+def _table(cloud: Cloud, name: str, usd: Usd) -> tuple[str, float]:
+    """With point-in-time recovery, which it has."""
     size = cloud.client("dynamodb").describe_table(TableName=name)["Table"]["TableSizeBytes"]
-    return f"{size / _GB:.2f} GB", size / _GB
+    return _gb(size, usd["dynamodb_gb_month"] + usd["dynamodb_pitr_gb_month"])
 
 
-def _stream(cloud: Cloud, name: str) -> tuple[str, float]:
+def _stream(cloud: Cloud, name: str, usd: Usd) -> tuple[str, float]:
     found = cloud.client("kinesis").describe_stream_summary(StreamName=name)["StreamDescriptionSummary"]
     if found.get("StreamModeDetails", {}).get("StreamMode") == "ON_DEMAND":
-        return "on demand", 35.04 / USD["AWS::Kinesis::Stream"]
-    return f"{found['OpenShardCount']} shards", float(found["OpenShardCount"])
+        return "on demand", _HOURS * usd["kinesis_stream_hour"]
+    return f"{found['OpenShardCount']} shards", found["OpenShardCount"] * _HOURS * usd["kinesis_shard_hour"]
 
 
-def _group(cloud: Cloud, name: str) -> tuple[str, float]:
+def _group(cloud: Cloud, name: str, usd: Usd) -> tuple[str, float]:
     found = cloud.client("logs").describe_log_groups(logGroupNamePrefix=name)["logGroups"][0]
-    return f"{found.get('storedBytes', 0) / _GB:.2f} GB", found.get("storedBytes", 0) / _GB
+    return _gb(found.get("storedBytes", 0), usd["log_gb_month"])
 
 
-_MEASURES: Final[Mapping[str, Callable[[Cloud, str], tuple[str, float]]]] = {
+_MEASURES: Final[Mapping[str, Callable[[Cloud, str, Usd], tuple[str, float]]]] = {
     "AWS::S3::Bucket": _bucket,
     "AWS::DynamoDB::Table": _table,
     "AWS::Kinesis::Stream": _stream,
-    "AWS::KMS::Key": lambda _cloud, _name: ("1 key", 1.0),
+    "AWS::KMS::Key": lambda _cloud, _name, usd: ("1 key", usd["key_month"]),
     "AWS::Logs::LogGroup": _group,
+    "AWS::SQS::Queue": lambda _cloud, _name, _usd: ("1 queue", 0.0),
+    "AWS::SecretsManager::Secret": lambda _cloud, _name, usd: ("1 secret", usd["secret_month"]),
 }
 
 
@@ -120,21 +123,23 @@ def delete(cloud: Cloud, each: Remains) -> None:
     """Delete what remains, for good; what is gone already does no harm.
 
     Raises:
-        DeploymentError: AWS refused, or this kind has to be deleted by hand.
+        DeploymentError: AWS refused.
+        KeyError: its kind is not in :data:`DELETABLE`.
     """
-    work = _DELETIONS.get(each.kind)
-    if work is None:
-        message = f"{each.kind} {each.name} has to be deleted by hand, in the console of its service"
-        raise DeploymentError(message)
     with understood(f"deletion of {each.name}"):
         try:
-            work(cloud, each.name)
+            _DELETIONS[each.kind](cloud, each.name)
         except ClientError as exc:
             if exc.response["Error"]["Code"] not in _GONE:
                 raise
 
 
-_GONE: Final = ("NoSuchBucket", "ResourceNotFoundException", "NotFoundException", "DBClusterNotFoundFault")
+_GONE: Final = (
+    "NoSuchBucket",
+    "ResourceNotFoundException",
+    "NotFoundException",
+    "AWS.SimpleQueueService.NonExistentQueue",
+)
 
 
 def empty(cloud: Cloud, name: str) -> None:
@@ -187,6 +192,14 @@ def _delete_key(cloud: Cloud, name: str) -> None:
         api.schedule_key_deletion(KeyId=name, PendingWindowInDays=30)
 
 
+def _delete_queue(cloud: Cloud, name: str) -> None:
+    cloud.client("sqs").delete_queue(QueueUrl=name)
+
+
+def _delete_secret(cloud: Cloud, name: str) -> None:
+    cloud.client("secretsmanager").delete_secret(SecretId=name, RecoveryWindowInDays=7)
+
+
 def _delete_group(cloud: Cloud, name: str) -> None:
     cloud.client("logs").delete_log_group(logGroupName=name)
 
@@ -197,4 +210,9 @@ _DELETIONS: Final[Mapping[str, Callable[[Cloud, str], None]]] = {
     "AWS::Kinesis::Stream": _delete_stream,
     "AWS::KMS::Key": _delete_key,
     "AWS::Logs::LogGroup": _delete_group,
+    "AWS::SQS::Queue": _delete_queue,
+    "AWS::SecretsManager::Secret": _delete_secret,
 }
+
+DELETABLE: Final = frozenset(_DELETIONS)
+"""The kinds that :func:`delete` deletes. A database and its images want a decision each, in their consoles."""

@@ -86,10 +86,10 @@ def bring_up(place: Deployment, artefacts: Artefacts, templates: list[Template],
     releases.upload(artefacts, place.root)
     releases.upload_templates(templates)
     place.settle([each for each in templates if each is not foundation], releases.bucket)
-    place.publish_pages()
     place.say("stream")
     place.application.start()
     place.check_output()
+    place.publish_pages()
     releases.record(
         Release(
             at=datetime.now(UTC),

@@ -106,9 +106,9 @@ def _bring_forward(place: Deployment, artefacts: Artefacts, templates: list[Temp
     releases.upload(artefacts, place.root)
     releases.upload_templates(templates)
     place.settle(templates, releases.bucket)
-    place.publish_pages()
     place.application.start()
     place.check_output()
+    place.publish_pages()  # last: a browser holds them, and they cannot be called back
 
 
 def roll_back(place: Deployment, before: Release, snapshot: str) -> None:

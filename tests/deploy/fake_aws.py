@@ -231,7 +231,8 @@ class Application:
     def updated_by(self, body: str) -> None:
         for each in json.loads(body).get("Resources", {}).values():
             if each["Type"] == "AWS::KinesisAnalyticsV2::Application":
-                self.code = each["Properties"]["Key"]
+                code = each["Properties"]["ApplicationConfiguration"]["ApplicationCodeConfiguration"]
+                self.code = code["CodeContent"]["S3ContentLocation"]["FileKey"]
                 self.status = self.status or "READY"
                 if self.status == "RUNNING":
                     self.started.append((self.code, "latest"))

@@ -91,7 +91,10 @@ def templates(artefacts: Artefacts) -> list[Template]:
     def stack(unit: str, **resources: Any) -> Template:
         return Template(f"{PREFIX}-{unit}", json.dumps({"Resources": resources}))
 
-    code = {"Type": "AWS::KinesisAnalyticsV2::Application", "Properties": {"Key": artefacts.flink.key}}
+    content = {"S3ContentLocation": {"FileKey": artefacts.flink.key}}
+    configuration = {"ApplicationCodeConfiguration": {"CodeContent": content}}
+    properties = {"ApplicationConfiguration": configuration}
+    code = {"Type": "AWS::KinesisAnalyticsV2::Application", "Properties": properties}
     function = {"Type": "AWS::Lambda::Function", "Properties": {"Key": artefacts.functions.key}}
     key = {"Type": "AWS::KMS::Key", "DeletionPolicy": "Retain"}
     lake = {"Type": "AWS::S3::Bucket", "DeletionPolicy": "Retain"}
@@ -260,8 +263,8 @@ def test_destroy_keeps_the_data_and_the_key_and_says_what_they_cost(place: Place
     aws.answers["GetMetricStatistics"] = {"Datapoints": [{"Timestamp": aws.now(), "Average": 100e9}]}
     remains = destroy(place, delete_data=False, dry_run=False)
     assert list(aws.stacks) == [f"{PREFIX}-foundation"]
-    assert {(each.kind, each.usd) for each in remains} == {("AWS::KMS::Key", 1.0), ("AWS::S3::Bucket", 2.45)}
-    assert "about 3.45 a month" in said[-1]
+    assert {(each.kind, each.usd) for each in remains} == {("AWS::KMS::Key", 1.0), ("AWS::S3::Bucket", 2.3)}
+    assert "about 3.30 a month" in said[-1]
 
 
 def test_destroy_with_data_leaves_nothing(place: Place, aws: Any, said: list[str]) -> None:
