@@ -23,8 +23,8 @@ from deploy.doctor_needs import needs_of
 __all__ = ["examine", "main"]
 
 _DESCRIPTION = """\
-Look at credentials, permissions, quotas, the region, the CDK's bootstrap and this machine's tools, and say what is
-missing for a deployment in one sentence each. Reads only; nothing is made or changed.
+Look at credentials, permissions, quotas, the region and this machine's tools, and say what is missing for a deployment
+in one sentence each. Reads only; nothing is made or changed.
 
 exit status: 0 nothing is missing, 1 something is, 2 the arguments are wrong. What could not be looked at is said and
 does not count as missing."""
@@ -85,9 +85,7 @@ def examine(
     yield from found
     if account is None or region is None:
         return
-    bootstrapped, found = checks.bootstrap(clients, account)
-    yield from found
-    yield from checks.permissions(clients, account, f"liveshelf-{size.name}", bootstrapped)
+    yield from checks.permissions(clients, account, f"liveshelf-{size.name}")
     yield from checks.shards(clients, size)
     yield from checks.concurrency(clients, size)
     yield from checks.addresses(clients, size)

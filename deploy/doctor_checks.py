@@ -11,11 +11,9 @@ from deploy.cdk.profiles import Profile
 from deploy.doctor_needs import SERVICES, Need
 
 __all__ = [
-    "QUALIFIER",
     "Account",
     "Finding",
     "addresses",
-    "bootstrap",
     "concurrency",
     "identity",
     "permissions",
@@ -24,8 +22,6 @@ __all__ = [
     "shards",
 ]
 
-QUALIFIER: Final = "hnb659fds"  # of the CDK's default bootstrap
-LEAST_BOOTSTRAP: Final = 6  # what the CDK's default synthesizer asks for
 _ACTIONS_A_CALL: Final = 40
 Clients = Callable[[str], Any]
 State = Literal["ok", "missing", "unknown"]
@@ -52,11 +48,6 @@ class Account:
     @property
     def partition(self) -> str:
         return self.principal.split(":")[1] if self.principal else "aws"
-
-    def bootstrap_role(self, purpose: str) -> str:
-        """The ARN of a role that ``cdk bootstrap`` makes."""
-        name = f"cdk-{QUALIFIER}-{purpose}-role-{self.id}-{self.region}"
-        return f"arn:{self.partition}:iam::{self.id}:role/{name}"
 
 
 def why(exc: Exception) -> str:
@@ -99,35 +90,17 @@ def identity(clients: Clients, region: str) -> tuple[Account | None, list[Findin
     return Account(account, region, arn), found
 
 
-def bootstrap(clients: Clients, account: Account) -> tuple[bool, list[Finding]]:
-    """Whether the CDK's bootstrap is there and new enough."""
-    remedy = f"run `npx aws-cdk@2 bootstrap aws://{account.id}/{account.region}`"
-    try:
-        found = clients("ssm").get_parameter(Name=f"/cdk-bootstrap/{QUALIFIER}/version")
-    except (ClientError, BotoCoreError) as exc:
-        if _code(exc) == "ParameterNotFound":
-            says = f"The CDK is not bootstrapped in {account.region} of account {account.id}: {remedy}."
-            return False, [Finding("bootstrap", "missing", says)]
-        return False, [Finding("bootstrap", "unknown", f"The CDK's bootstrap could not be read ({why(exc)}).")]
-    version = int(found["Parameter"]["Value"])
-    if version < LEAST_BOOTSTRAP:
-        says = f"The CDK's bootstrap is of version {version}, at least {LEAST_BOOTSTRAP} is needed: {remedy}."
-        return True, [Finding("bootstrap", "missing", says)]
-    return True, [Finding("bootstrap", "ok", f"version {version}")]
+def permissions(clients: Clients, account: Account, prefix: str) -> list[Finding]:
+    """What the caller's policies allow, to the commands and to CloudFormation, which acts with the caller's rights.
 
-
-def permissions(clients: Clients, account: Account, prefix: str, bootstrapped: bool) -> list[Finding]:
-    """What the caller's policies, and those of CloudFormation's role, allow; a boundary or an SCP may still deny."""
-    found: list[Finding] = []
-    if account.principal:
-        names = {"partition": account.partition, "account": account.id, "region": account.region, "prefix": prefix}
-        on = {action: [arn.format(**names)] for action, arn in COMMANDS_ON.items()}
-        roles = [account.bootstrap_role(purpose) for purpose in ("deploy", "file-publishing", "lookup")]
-        found += _simulate(clients, "your", account.principal, COMMANDS, on | {"sts:AssumeRole": roles})
-    maker = account.bootstrap_role("cfn-exec") if bootstrapped else account.principal
-    if maker:
-        found += _simulate(clients, "CloudFormation's" if bootstrapped else "your", maker, RESOURCES, {})
-    return found
+    A boundary or an SCP may still deny.
+    """
+    if not account.principal:
+        return []
+    names = {"partition": account.partition, "account": account.id, "region": account.region, "prefix": prefix}
+    on = {action: [arn.format(**names)] for action, arn in COMMANDS_ON.items()}
+    found = _simulate(clients, "the commands'", account.principal, COMMANDS, on)
+    return found + _simulate(clients, "the stacks'", account.principal, RESOURCES, {})
 
 
 def _simulate(

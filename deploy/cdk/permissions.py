@@ -1,8 +1,8 @@
 """What a deployment must be allowed to do, by logical unit: what ``make doctor`` asks IAM about.
 
-Two principals act. CloudFormation makes the resources, as the role that ``cdk bootstrap`` left (``RESOURCES``); the
-commands of the Makefile do the rest as whoever runs them (``COMMANDS``). Not for granting: roles of the deployment's
-own parts are made in their stacks. A test holds the list against the resource types of the templates.
+Whoever runs the commands of the Makefile acts: by what the commands call themselves (``COMMANDS``), and through
+CloudFormation, which makes the resources with the same rights (``RESOURCES``). Not for granting: roles of the
+deployment's own parts are made in their stacks. A test holds the list against the resource types of the templates.
 """
 
 from collections.abc import Mapping
@@ -11,17 +11,34 @@ from typing import Final
 __all__ = ["COMMANDS", "COMMANDS_ON", "RESOURCES", "actions_of"]
 
 COMMANDS: Final[Mapping[str, tuple[str, ...]]] = {
-    "bootstrap roles": ("sts:AssumeRole", "ssm:GetParameter"),
-    "stacks": ("cloudformation:DescribeStacks", "cloudformation:DescribeStackEvents"),
+    "stacks": (
+        "cloudformation:CreateChangeSet",
+        "cloudformation:DescribeChangeSet",
+        "cloudformation:ExecuteChangeSet",
+        "cloudformation:DeleteChangeSet",
+        "cloudformation:DeleteStack",
+        "cloudformation:DescribeStacks",
+        "cloudformation:DescribeStackEvents",
+        "cloudformation:GetTemplate",
+        "cloudformation:ListStackResources",
+    ),
     "artefacts": ("s3:PutObject", "s3:GetObject", "s3:ListBucket"),
     "stream": (
         "kinesisanalytics:StartApplication",
         "kinesisanalytics:StopApplication",
         "kinesisanalytics:UpdateApplication",
         "kinesisanalytics:CreateApplicationSnapshot",
+        "kinesisanalytics:DescribeApplicationSnapshot",
+        "kinesisanalytics:ListApplicationSnapshots",
         "kinesisanalytics:DescribeApplication",
-        "cloudwatch:GetMetricData",
+        "kinesis:PutRecords",
         "logs:FilterLogEvents",
+    ),
+    "pages": ("cloudfront:CreateInvalidation",),
+    "what remains": (
+        "cloudwatch:GetMetricStatistics",
+        "dynamodb:DescribeTable",
+        "kinesis:DescribeStreamSummary",
     ),
     "training": ("states:StartExecution", "states:DescribeExecution", "states:GetExecutionHistory"),
 }
@@ -36,6 +53,9 @@ COMMANDS_ON: Final[Mapping[str, str]] = {
         for action in COMMANDS["stream"]
         if action.startswith("kinesisanalytics:")
     },
+    "kinesis:PutRecords": "arn:{partition}:kinesis:{region}:{account}:stream/{prefix}-behaviour",
+    "kinesis:DescribeStreamSummary": "arn:{partition}:kinesis:{region}:{account}:stream/{prefix}-behaviour",
+    "dynamodb:DescribeTable": "arn:{partition}:dynamodb:{region}:{account}:table/{prefix}",
     "states:StartExecution": "arn:{partition}:states:{region}:{account}:stateMachine:{prefix}-training",
 }
 """On what: policies are scoped to resources, and a simulation without one would call them too small."""

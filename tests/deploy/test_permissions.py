@@ -57,5 +57,7 @@ def test_what_commands_act_on_has_the_names_of_the_deployment() -> None:
         names.bucket_arn(names.artefact_bucket, "*"),
         account_arn("kinesisanalytics", f"application/{names.flink}"),
         names.machine_arn,
+        names.stream_arn,
+        names.table_arn,
     )
     assert filled == {shown(arn) for arn in real}
