@@ -47,6 +47,8 @@ __all__ = [
 _DAYS: Final = 30
 _DRAWN: Final = 20_000
 _EXPONENT: Final = 0.8
+_WORKED: Final = (0, 3)
+"""Exit statuses of a trainer that did all its work: published, or refused, as the live model is of another shop."""
 
 
 def start_serving(stack: Stack) -> int:
@@ -180,7 +182,6 @@ class _Training:
         self._process: subprocess.Popen[bytes] | None = None
         self._thread = threading.Thread(target=self._repeat)
         self.failed = False
-        self.runs = 0
         self._thread.start()
 
     def _repeat(self) -> None:
@@ -189,10 +190,9 @@ class _Training:
             with self._log.open("ab") as log:
                 self._process = subprocess.Popen(command, stdout=log, stderr=log, env=self._env, start_new_session=True)
                 code = self._process.wait()
-            if code and not self._over.is_set():
+            if code not in _WORKED and not self._over.is_set():
                 self.failed = True
                 return
-            self.runs += not code
 
     @property
     def busy(self) -> bool:

@@ -50,7 +50,13 @@ def create_app(settings: Settings, *, access_log: bool = False, streams: int = 5
             yield
 
     app = FastAPI(
-        title="Liveshelf", version="1", description=_DESCRIPTION, lifespan=lifespan, docs_url=None, redoc_url=None
+        title="Liveshelf",
+        version="1",
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # it would tell paths, which hold user ids
     )
     app.state.services = services
     for part in (
