@@ -16,6 +16,8 @@ __all__ = [
     "registry_row",
     "similar_key",
     "similar_row",
+    "together_key",
+    "together_row",
     "trending_key",
     "user_key",
 ]
@@ -71,6 +73,11 @@ def similar_key(shop: str, version: str, item_id: str) -> str:
     return f"{shop}:similar:{version}:{item_id}"
 
 
+def together_key(shop: str, version: str, item_id: str) -> str:
+    """What is bought together with an item, of one model version."""
+    return f"{shop}:together:{version}:{item_id}"
+
+
 def popular_key(shop: str, version: str) -> str:
     """The most popular items of one model version."""
     return f"{shop}:popular:{version}"
@@ -88,6 +95,11 @@ def batch_row(shop: str, version: str, subject: str) -> str:
 def similar_row(shop: str, version: str, item_id: str) -> str:
     """DynamoDB partition key of an item's similar items; ``i.`` keeps it apart from subjects (``u.``, ``a.``)."""
     return f"{shop}#{version}#i.{item_id}"
+
+
+def together_row(shop: str, version: str, item_id: str) -> str:
+    """DynamoDB partition key of what is bought together with an item; ``t.`` keeps it apart from similar items."""
+    return f"{shop}#{version}#t.{item_id}"
 
 
 def popular_row(shop: str, version: str) -> str:

@@ -2,7 +2,7 @@
 
 import struct
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
@@ -31,21 +31,27 @@ __all__ = [
     "REV_BYTES",
     "Action",
     "BasedOn",
+    "Brief",
     "Owner",
     "Reason",
     "RecommendationList",
     "Source",
     "UserValue",
+    "actions_of",
     "bought_of",
+    "brief_of",
     "cart_of",
     "covers",
     "decode_list",
     "decode_user",
     "encode_value",
     "hold",
+    "live_of",
     "merge_actions",
     "next_rev",
     "prune_buckets",
+    "unpack_user",
+    "value_of",
 ]
 
 Source = Literal["live", "batch", "trending", "popular"]
@@ -211,12 +217,6 @@ def _pack_list(live: RecommendationList) -> bytes:
 
 def _unpack_list(data: bytes) -> RecommendationList:
     packed = _list_decoder.decode(data)
-    terms: dict[int, str] = dict(enumerate(split_ids(packed.terms))) | {BATCH_PLACE: "*"}
-    shares = struct.unpack(f"<{len(packed.places)}h", packed.shares)
-    named = [
-        Reason(terms[place], share / 1000) if place != NO_PLACE else None
-        for place, share in zip(packed.places, shares, strict=True)
-    ]
     scores = struct.unpack(f"<{len(packed.scores) // 4}f", packed.scores)
     source: Any = packed.source
     return RecommendationList(
@@ -226,9 +226,92 @@ def _unpack_list(data: bytes) -> RecommendationList:
         written_at=packed.written_at,
         items=split_ids(packed.items.decode()),
         scores=[round(score, 5) for score in scores],
-        reasons=[
-            [reason for reason in named[at : at + MOST_REASONS] if reason] for at in range(0, len(named), MOST_REASONS)
-        ],
+        reasons=_unpack_reasons(packed),
+    )
+
+
+def _unpack_reasons(packed: PackedList) -> list[list[Reason]]:
+    terms: dict[int, str] = dict(enumerate(split_ids(packed.terms))) | {BATCH_PLACE: "*"}
+    shares = struct.unpack(f"<{len(packed.places)}h", packed.shares)
+    named = [
+        Reason(terms[place], share / 1000) if place != NO_PLACE else None
+        for place, share in zip(packed.places, shares, strict=True)
+    ]
+    return [[reason for reason in named[at : at + MOST_REASONS] if reason] for at in range(0, len(named), MOST_REASONS)]
+
+
+def actions_of(packed: Packed) -> list[Action]:
+    """The recent actions of a packed value, oldest first."""
+    times = struct.unpack(f"<{len(packed.times) // 8}q", packed.times)
+    kinds = [TYPES[letter] for letter in packed.letters]
+    parts = zip(times, split_ids(packed.ids), kinds, split_ids(packed.items), strict=True)
+    return [Action(*part) for part in parts]
+
+
+def live_of(packed: Packed) -> RecommendationList | None:
+    """The live list of a packed value."""
+    return _unpack_list(packed.live) if packed.live else None
+
+
+class Brief(NamedTuple):
+    """A live list without its reasons, which are most of the work; scores are not rounded."""
+
+    source: Source
+    model_version: str
+    based_on: BasedOn | None
+    written_at: int
+    items: list[str]
+    scores: tuple[float, ...]
+
+
+def brief_of(packed: Packed) -> Brief | None:
+    """The live list of a packed value, for readers who show a few of its items."""
+    if not packed.live:
+        return None
+    live = _list_decoder.decode(packed.live)
+    based_on = BasedOn(live.based_ms, live.based_id) if live.based_id else None
+    scores = struct.unpack(f"<{len(live.scores) // 4}f", live.scores)
+    source: Any = live.source
+    return Brief(source, live.model_version, based_on, live.written_at, split_ids(live.items.decode()), scores)
+
+
+def unpack_user(data: bytes) -> Packed:
+    """The parts of a stored user value, for readers who want some of them only.
+
+    Raises:
+        ContractError: the bytes are not such a value.
+    """
+    try:
+        int(data[:REV_BYTES], 16)
+        packed = unpack(data)
+    except (msgspec.MsgspecError, ValueError) as exc:
+        raise _unreadable(data, exc) from exc
+    actions, bought, cart = len(packed.letters), len(packed.bought_times) // 8, len(packed.cart_letters)
+    counts = (
+        (actions, len(packed.times) // 8, _count(packed.ids), _count(packed.items)),
+        (bought, _count(packed.bought)),
+        (cart, len(packed.cart_times) // 8, _count(packed.cart_ids), _count(packed.cart)),
+    )
+    if any(len(set(each)) > 1 for each in counts):
+        raise _unreadable(data, ValueError(f"blocks of {counts} do not fit together"))
+    return packed
+
+
+def _count(ids: str) -> int:
+    return ids.count("\n") + 1 if ids else 0
+
+
+def value_of(rev: str, packed: Packed) -> UserValue:
+    """A packed value as objects."""
+    return UserValue(
+        rev=rev,
+        actions=actions_of(packed),
+        buckets={str(start): list(values) for start, values in unpack_buckets(packed).items()},
+        live=live_of(packed),
+        aliases=packed.aliases,
+        owner=packed.owner,
+        bought=bought_of(packed),
+        cart=cart_of(packed),
     )
 
 
@@ -239,23 +322,13 @@ def decode_user(data: bytes) -> UserValue:
         ContractError: the bytes are not such a value.
     """
     try:
-        packed = unpack(data)
-        times = struct.unpack(f"<{len(packed.times) // 8}q", packed.times)
-        kinds = [TYPES[letter] for letter in packed.letters]
-        parts = zip(times, split_ids(packed.ids), kinds, split_ids(packed.items), strict=True)
-        return UserValue(
-            rev=data[:REV_BYTES].decode(),
-            actions=[Action(*part) for part in parts],
-            buckets={str(start): list(values) for start, values in unpack_buckets(packed).items()},
-            live=_unpack_list(packed.live) if packed.live else None,
-            aliases=packed.aliases,
-            owner=packed.owner,
-            bought=bought_of(packed),
-            cart=cart_of(packed),
-        )
+        return value_of(data[:REV_BYTES].decode(), unpack(data))
     except (msgspec.MsgspecError, ValueError, LookupError, struct.error) as exc:
-        message = f"a stored user value cannot be read: {exc!r}; got {data[:80]!r}; expected a UserValue"
-        raise ContractError(message) from exc
+        raise _unreadable(data, exc) from exc
+
+
+def _unreadable(data: bytes, exc: Exception) -> ContractError:
+    return ContractError(f"a stored user value cannot be read: {exc!r}; got {data[:80]!r}; expected a UserValue")
 
 
 def decode_list(data: bytes) -> RecommendationList:

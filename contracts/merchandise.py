@@ -56,6 +56,11 @@ class Active:
     until_ms: int | None = None
 
     @property
+    def changes(self) -> bool:
+        """Whether any of them may change a list."""
+        return self.orders or bool(any(self.hidden) or self.caps) or self.per_category is not None
+
+    @property
     def orders(self) -> bool:
         """Whether any of them changes the order of a list."""
         return bool(self.pinned or self.boosts or self.category_boosts or any(self.buried))

@@ -8,6 +8,7 @@ its variant, because the batch computes the assignment anew and drops what does 
 
 import re
 from collections.abc import Collection, Sequence
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Final, Literal, NamedTuple, get_args
 
@@ -20,6 +21,7 @@ KINDS: Final = {
     "batch": "b",
     "trending": "t",
     "popular": "p",
+    "baked": "d",
     "similar": "s",
     "together": "g",
     "cart": "c",
@@ -139,6 +141,7 @@ def _short(text: str, length: int) -> str:
     return "".join(_LETTERS[number >> 6 * at & 63] for at in range(length))
 
 
+@lru_cache(maxsize=8)  # asked for every answer, for the same hour
 def _base36(number: int) -> str:
     digits = ""
     while True:

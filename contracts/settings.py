@@ -101,8 +101,15 @@ class TrainingSettings:
 class ServingSettings:
     """Group ``liveshelf.serving``. Time-outs are milliseconds."""
 
-    redis_timeout_ms: int = 50
-    dynamodb_timeout_ms: int = 200
+    deadline_ms: int = 50
+    """By when a list is answered, whatever is away: the time-outs of the stores are cut to what is left of it."""
+    redis_timeout_ms: int = 20
+    dynamodb_timeout_ms: int = 25
+    bought_within_days: int = 30
+    """For how long what somebody bought is not shown to them again, where no rule of the shop says otherwise.
+    A purchase is remembered for ``user.ttl.s`` of the stream."""
+    baked_folder: str | None = None
+    """Where the popular items of the deployment are (``python -m serving.bake``); default: beside the code."""
     max_batch: int = 500
     trending_buckets: int = 12
     spool_folder: str | None = None

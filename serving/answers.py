@@ -36,7 +36,8 @@ __all__ = [
 ]
 
 Millis = Annotated[int, msgspec.Meta(description="milliseconds since the epoch, UTC")]
-StoreName = Literal["redis", "dynamodb", "postgresql"]
+StoreName = Literal["redis", "dynamodb", "postgresql", "deployment"]
+Rung = Literal["live", "batch", "trending", "popular", "baked", "none"]
 Windows = Annotated[
     dict[str, dict[str, float]], msgspec.Meta(description="window (`5m`, `1h`, `24h`) → feature → sum over the window")
 ]
@@ -114,13 +115,13 @@ class Shelf(msgspec.Struct):
     """A visitor's recommendations and where they come from.
 
     `source` is the rung of the ladder: the stream's list, the list of the last training, what is bought now, what is
-    popular, or `none`. `filters` names the promises kept: `stock` always, `purchases` where it was asked for and the
-    visitor's recent actions could be read. A short trending list is filled up with popular items, scored 0.
+    popular, what was popular when this deployment was made (`baked`), or `none`. `filters` names the promises that
+    could be kept: `stock`, `purchases`, `cart`. A short trending list is filled up with popular items, scored 0.
     """
 
     user: str
     known_as: Annotated[str | None, msgspec.Meta(description="the user an anonymous visitor turned out to be")]
-    source: Literal["live", "batch", "trending", "popular", "none"]
+    source: Rung
     store: Annotated[StoreName | None, msgspec.Meta(description="the store that held the list")]
     model_version: str | None
     based_on: BasedOnAnswer | None
@@ -156,12 +157,23 @@ class ItemsAnswer(msgspec.Struct):
 
 
 class ListAnswer(msgspec.Struct):
-    """A ranked list that is not about one visitor: similar or trending items."""
+    """A ranked list that is not about one visitor: similar, trending, bought together, or what goes with a cart.
 
-    source: Literal["similar", "trending", "popular", "none"]
+    Where the list asked for holds nothing that may be shown, it is of the next kind that does; `source` says which.
+    """
+
+    source: Literal["similar", "together", "cart", "trending", "popular", "baked", "none"]
+    store: Annotated[StoreName | None, msgspec.Meta(description="the store that held the list")]
     model_version: str | None
     written_at: Millis | None
+    filters: list[str]
     items: list[ShelfItem]
+    request_id: Annotated[
+        str | None, msgspec.Meta(description="send it back with impressions and clicks of this list; opaque")
+    ] = None
+    variant: Annotated[
+        str | None, msgspec.Meta(description="the experiments this is part of: `experiment:variant`, by commas")
+    ] = None
 
 
 class CategoryCount(msgspec.Struct):

@@ -12,7 +12,15 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 
 from contracts.settings import Settings
-from serving import event_routes, item_routes, operation_routes, pages, session_routes, visitor_routes
+from serving import (
+    event_routes,
+    item_routes,
+    list_routes,
+    operation_routes,
+    pages,
+    session_routes,
+    visitor_routes,
+)
 from serving.admin import people_routes
 from serving.admin import routes as admin_routes
 from serving.control import activation
@@ -59,9 +67,10 @@ def create_app(settings: Settings, *, access_log: bool = False, streams: int = 5
         telemetry={"tracing": False, "metrics": False, "logs": False},  # it would tell paths, which hold user ids
     )
     app.state.services = services
+    for lean in (visitor_routes, list_routes):  # not included but taken over as they are: FastAPI would wrap each
+        app.router.routes.extend(lean.router.routes)
     for part in (
         event_routes,
-        visitor_routes,
         item_routes,
         operation_routes,
         session_routes,

@@ -34,6 +34,11 @@ class Catalogue:
         item = self.items.get(item_id)
         return item.title if item else item_id
 
+    def category(self, item_id: str) -> str:
+        """The item's category; empty where it has none, or is not known."""
+        item = self.items.get(item_id)
+        return item.category if item else ""
+
     def showable(self, item_id: str) -> bool:
         """Whether the item may be offered: known and in stock; before the first load nothing is held back."""
         if self.loaded_at is None:

@@ -1,4 +1,4 @@
-"""Keeping catalogues and experiments in memory fresh: a conditional GET every few seconds, swapped as a whole."""
+"""Keeping catalogues, rules and experiments fresh: a conditional GET every few seconds, swapped as a whole."""
 
 import asyncio
 import logging
@@ -9,11 +9,15 @@ from typing import Any, Final
 import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
-from contracts.errors import ContractError, InvalidItem
+from contracts.baked import Baked
+from contracts.errors import ContractError, InvalidItem, InvalidRules
 from contracts.experiments import Experiments, decode_experiments
 from contracts.items import decode_catalogue
-from contracts.lake import catalogue_path, experiments_path, visitors_path
+from contracts.lake import catalogue_path, experiments_path, rules_path, visitors_path
+from contracts.merchandise import Active, activate
+from contracts.rules import NO_RULES, Rules, decode_rules
 from contracts.settings import Settings
+from serving.baked import load_baked
 from serving.catalogue import EMPTY, Catalogue
 from stores.aws import client
 
@@ -22,6 +26,7 @@ __all__ = ["Feed"]
 _log = logging.getLogger(__name__)
 _PERIOD_S: Final = 5.0
 _SAMPLES: Final = 200
+_PLACEMENTS: Final = 256
 _NO_EXPERIMENTS: Final = Experiments()
 
 
@@ -37,6 +42,11 @@ class Feed:
         self._catalogues: dict[str, Catalogue] = {}
         self._samples: dict[str, list[str]] = {}
         self._experiments: dict[str, Experiments] = {}
+        self._baked = {shop: baked for shop in settings.shops if (baked := load_baked(settings, shop))}
+        self._rules = {shop: baked.rules for shop, baked in self._baked.items()}
+        self._active: dict[tuple[str, str], tuple[Rules, Active]] = {}
+        for shop, baked in self._baked.items():
+            self._catalogues[shop] = Catalogue({item.item_id: item for item in baked.items})
 
     def catalogue(self, shop: str) -> Catalogue:
         """The shop's catalogue."""
@@ -45,6 +55,25 @@ class Feed:
     def experiments(self, shop: str) -> Experiments:
         """The shop's experiments."""
         return self._experiments.get(shop, _NO_EXPERIMENTS)
+
+    def baked(self, shop: str) -> Baked | None:
+        """The popular items that this deployment brought along."""
+        return self._baked.get(shop)
+
+    def rules(self, shop: str) -> Rules:
+        """The shop's merchandising rules; before the first load those of the deployment."""
+        return self._rules.get(shop, NO_RULES)
+
+    def active(self, shop: str, placement: str, now_ms: int) -> Active:
+        """The rules in force on a placement, arranged once for as long as they stay the same."""
+        rules, place = self.rules(shop), (shop, placement)
+        known = self._active.get(place)
+        if known is not None and known[0] is rules and (known[1].until_ms is None or now_ms < known[1].until_ms):
+            return known[1]
+        if len(self._active) >= _PLACEMENTS:
+            self._active.clear()
+        self._active[place] = rules, activate(rules, placement, now_ms)
+        return self._active[place][1]
 
     def samples(self, shop: str) -> list[str]:
         """A few known user ids."""
@@ -71,7 +100,11 @@ class Feed:
                     self._samples[shop] = msgspec.json.decode(data, type=list[str])[:_SAMPLES]
                 except msgspec.MsgspecError as exc:
                     _log.error("the sample visitors of shop %s were not taken over: %s", shop, exc)
-
+            if data := self._changed(rules_path(shop)):
+                try:
+                    self._rules[shop] = decode_rules(data)
+                except InvalidRules as exc:
+                    _log.error("the rules of shop %s were not taken over: %s", shop, exc)
             if data := self._changed(experiments_path(shop)):
                 try:
                     self._experiments[shop] = decode_experiments(data)

@@ -1,4 +1,4 @@
-"""Routes about the catalogue: items, similar and trending ones, their live features."""
+"""Routes about the catalogue: items, categories, live features of an item."""
 
 import asyncio
 from functools import partial
@@ -7,38 +7,18 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from contracts.errors import StoreError
-from contracts.keys import item_key, similar_key, similar_row
+from contracts.keys import item_key
 from serving import answers
 from serving.catalogue import Catalogue
 from serving.openapi import answers_with
-from serving.parameters import Count, Shop, The, checked
+from serving.parameters import Shop, The, checked
 from serving.profile import item_profile
 from serving.replies import ApiError, tagged_answer
-from serving.shelf import describe, ranked, within
+from serving.shelf import describe
 
 __all__ = ["router"]
 
 router = APIRouter(tags=["items"])
-
-
-@router.get(
-    "/v1/items/{item_id:path}/similar",
-    summary="Similar items",
-    responses=answers_with(answers.ListAnswer, 304, 400, 404),
-)
-async def similar(request: Request, the: The, shop: Shop, item_id: str, n: Count = 20) -> Response:
-    """By the model of the last training; empty where it does not know the item."""
-    catalogue = the.feed.catalogue(shop)
-    _known(item_id, catalogue)
-    pointer = the.reader.pointer(shop)
-    found = None
-    if pointer:
-        place = (shop, pointer.version, item_id)
-        found = await the.reader.listed(similar_key(*place), similar_row(*place))
-    if not found:
-        return tagged_answer(request, answers.ListAnswer("none", pointer.version if pointer else None, None, []))
-    items = ranked(found[0], catalogue, n=n)
-    return tagged_answer(request, answers.ListAnswer("similar", found[0].model_version, found[0].written_at, items))
 
 
 @router.get(
@@ -95,28 +75,6 @@ async def categories(request: Request, the: The, shop: Shop) -> Response:
     """With the number of items in stock."""
     counts = [answers.CategoryCount(*pair) for pair in the.feed.catalogue(shop).categories]
     return tagged_answer(request, answers.CategoriesAnswer(counts))
-
-
-@router.get("/v1/trending", summary="What is wanted now", responses=answers_with(answers.ListAnswer, 304, 400, 404))
-async def trending(
-    request: Request, the: The, shop: Shop, n: Count = 20, category: Annotated[str, Query(max_length=200)] = ""
-) -> Response:
-    """By weighted actions of the last hour, of all items or of a category's.
-
-    The popular items of the last training while nothing happened yet.
-    """
-    catalogue = the.feed.catalogue(shop)
-    found = await the.reader.popular(shop)
-    popular = within(found[0], category, catalogue) if found and category else found[0] if found else None
-    if now := await the.reader.trending(shop, category):
-        listed = answers.ListAnswer("trending", None, now.written_at, ranked(now, catalogue, n=n))
-    elif popular and popular.items:
-        listed = answers.ListAnswer(
-            "popular", popular.model_version, popular.written_at, ranked(popular, catalogue, n=n)
-        )
-    else:
-        listed = answers.ListAnswer("none", None, None, [])
-    return tagged_answer(request, listed)
 
 
 @router.get(

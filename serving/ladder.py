@@ -1,26 +1,39 @@
-"""The ladder: a visitor's shelf from the best source that holds something to show, whatever is away."""
+"""The ladder: a visitor's shelf from the best source that holds something to show, whatever is away, in time.
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+    live (Redis) → batch (Redis) → batch (DynamoDB) → trending → popular → popular items of the deployment
+
+Each rung is asked only where those above it had nothing, and only for as long as the request's budget lasts; the last
+three are in memory, so an answer never waits for a store that hangs.
+"""
+
+from collections.abc import AsyncIterator
 from typing import Final, NamedTuple
 
 from contracts.errors import ContractError, StoreError
-from contracts.experiments import Changes, Experiments
+from contracts.experiments import Changes
 from contracts.ids import subject_of
 from contracts.keys import alias_key, batch_key, batch_row, user_key
-from contracts.lists import RecommendationList, UserValue, decode_user
-from contracts.live import joined
+from contracts.lists import Brief, RecommendationList
+from contracts.merchandise import Active
 from serving.answers import Shelf, StoreName
+from serving.budget import Budget
 from serving.catalogue import Catalogue
+from serving.choosing import Candidates, Held, choose, filters_of, may_show, never
 from serving.composed import composed, newest_items
+from serving.feed import Feed
+from serving.person import Memory, Person, Stored
 from serving.reader import Reader
-from serving.shelf import build_shelf, empty_shelf, filled
-from serving.variants import sealed, treat
+from serving.shelf import FILLED, rows_of, shelf_of
+from serving.variants import sealed, treat, varied
+from serving.wish import Wish
 
 __all__ = ["Ladder", "Visitor", "Wish"]
 
 _TRENDING_FOR_MS: Final = 60 * 60 * 1000
 """How long a list of what trended, written for somebody of whom nothing else was known, may stand for the present."""
+
+PLACEMENT: Final = "shelf"
+"""The placement of a shelf for which none is named."""
 
 
 class Visitor(NamedTuple):
@@ -36,139 +49,186 @@ class Visitor(NamedTuple):
         return subject_of(None, self.id) if self.anonymous else subject_of(self.id, None)
 
 
-class Wish(NamedTuple):
-    """How the shelf is wanted."""
-
-    n: int = 20
-    explain: bool = False
-    hide_bought: bool = True
-    placement: str = ""
-
-
-class Person(NamedTuple):
-    """A visitor as the stores know them, under all their names. ``readable`` is false where Redis did not answer."""
-
-    subject: str
-    known_as: str | None
-    value: UserValue | None
-    keys: tuple[str, ...]
-    readable: bool
-
-
 class Ladder:
-    """Live list, batch list (Redis, then DynamoDB), trending, popular: the first that has anything to show."""
+    """Shelves of people; ``bought_days`` is how long a purchase stays off them where no rule says otherwise."""
 
-    def __init__(self, reader: Reader, experiments: Callable[[str], Experiments] = lambda _: Experiments()) -> None:
-        self._reader = reader
-        self._experiments = experiments
+    def __init__(self, reader: Reader, feed: Feed, bought_days: int) -> None:
+        self._reader, self._feed, self._bought_days = reader, feed, bought_days
+        self._memory = Memory()
 
-    async def person(self, visitor: Visitor) -> Person:
+    async def person(self, visitor: Visitor, budget: Budget | None = None) -> Person:
         """The visitor's live value, through the alias where an anonymous visitor has signed in since.
 
         Of a user it is one with the values of the anonymous visitors they were (:func:`contracts.live.joined`).
         """
+        budget = budget or self._reader.budget()
         own = user_key(visitor.shop, visitor.subject)
         keys = (own, alias_key(visitor.shop, visitor.id)) if visitor.anonymous else (own,)
         subject, known_as = visitor.subject, None
+        data, *alias = await self._reader.ask([("GET", key) for key in keys], budget)
+        whole = not any(isinstance(each, StoreError) for each in alias)
         try:
-            stored, *alias = await self._reader.redis([("GET", key) for key in keys])
-            value = decode_user(stored) if stored else None
-            visitors: list[UserValue] = []
-            owner = value.owner.subject if value and value.owner else alias[0].decode() if alias and alias[0] else None
+            stored = _stored(data)
+            visitors: list[Stored] = []
+            owner = stored.packed.owner.subject if stored and stored.packed.owner else _text(alias)
             if owner:
                 subject, known_as = owner, owner.removeprefix("u.")
-                visitors = [value] if value else []
-                value = await self._value(key := user_key(visitor.shop, subject))
-                keys = (*keys, key)
-            visitors += await self._visitors(visitor, value)
-            return Person(subject, known_as, joined(subject, value, visitors), keys, True)
+                visitors = [stored] if stored else []
+                keys = (*keys, user_key(visitor.shop, subject))
+                stored = _stored((await self._reader.ask([("GET", keys[-1])], budget))[0])
         except (StoreError, ContractError):
-            return Person(subject, known_as, None, keys, False)
+            return Person(subject, known_as, keys, readable=False)
+        if stored and stored.packed.aliases:
+            try:
+                visitors += await self._visitors(visitor, stored, budget)
+            except StoreError:
+                whole = False
+        return Person(subject, known_as, keys, stored, visitors, readable=whole)
 
-    async def _value(self, key: str) -> UserValue | None:
-        (data,) = await self._reader.redis([("GET", key)])
-        return decode_user(data) if data else None
-
-    async def _visitors(self, asked: Visitor, value: UserValue | None) -> list[UserValue]:
+    async def _visitors(self, asked: Visitor, stored: Stored, budget: Budget) -> list[Stored]:
         """The stored values of those whom a user was before; without the visitor who is asked for.
 
         One that cannot be read is left out: it costs its features, not the user's shelf.
+
+        Raises:
+            StoreError: they did not answer in time, so it is not known what they bought.
         """
-        names = [name for name in (value.aliases if value else ()) if not (asked.anonymous and name == asked.id)]
-        if not names:
-            return []
+        names = [name for name in stored.packed.aliases if not (asked.anonymous and name == asked.id)]
         keys = [user_key(asked.shop, subject_of(None, name)) for name in names]
         found = []
-        for data in await self._reader.redis([("GET", key) for key in keys]):
-            with suppress(ContractError):
-                found += [decode_user(data)] if data else []
+        for data in await self._reader.redis([("GET", key) for key in keys], budget):
+            try:
+                found += [Stored(data)] if data else []
+            except ContractError:
+                continue
         return found
 
+    def held(self, visitor: Visitor, person: Person) -> Held:
+        """What a person holds; where not all of them can be read, with what they held when they last were."""
+        name, held = f"{visitor.shop}:{visitor.subject}", person.held
+        if person.readable:
+            self._memory.keep(name, held)
+            return held
+        before = self._memory.get(name)
+        return Held({**before.bought, **held.bought}, [*before.cart, *held.cart], known=False)
+
     async def shelf(self, visitor: Visitor, wish: Wish, catalogue: Catalogue) -> tuple[Shelf, tuple[str, ...]]:
-        """The shelf, and the Redis keys whose change may change it. Never raises for a store's sake."""
-        person = await self.person(visitor)
+        """The shelf, and the Redis keys whose change may change it. Never raises for a store's sake, never late."""
+        budget = self._reader.budget()
+        person = await self.person(visitor, budget)
         now_ms = self._reader.now_ms()
         treatment = treat(
-            self._experiments(visitor.shop),
+            self._feed.experiments(visitor.shop),
             asked=visitor.subject,
             subject=person.subject,
             placement=wish.placement,
             now_ms=now_ms,
         )
-        async for ranking, store in self._rungs(visitor.shop, person, treatment.changes):
-            shelf = build_shelf(
-                visitor.id,
-                person.known_as,
-                ranking,
-                person.value,
-                catalogue,
-                n=wish.n,
-                store=store,
-                explain=wish.explain,
-                hide_bought=wish.hide_bought,
-                actions_known=person.readable,
-            )
-            if shelf.items:
-                return sealed(shelf, treatment, now_ms), person.keys
-        return sealed(empty_shelf(visitor.id, person.known_as), treatment, now_ms), person.keys
+        active = self.rules(visitor.shop, wish.placement or PLACEMENT, now_ms, treatment.changes)
+        held = self.held(visitor, person)
+        may = may_show(catalogue, self.never(held, wish, catalogue, now_ms, active), wish)
+        rungs = self._rungs(visitor.shop, person, wish, treatment.changes, budget)
+        chosen = await choose(rungs, active, wish, catalogue, may)
+        rows = rows_of(chosen.picks, catalogue, person.actions if wish.explain else None)
+        shelf = shelf_of(visitor.id, person.known_as, chosen, rows, filters_of(held, wish, catalogue))
+        return sealed(shelf, treatment, now_ms), person.keys
+
+    def rules(self, shop: str, placement: str, now_ms: int, changes: Changes) -> Active:
+        """The rules in force, as a variant has them."""
+        return varied(self._feed.active(shop, placement, now_ms), changes)
+
+    def never(self, held: Held, wish: Wish, catalogue: Catalogue, now_ms: int, active: Active) -> set[str]:
+        """The item ids that must not be shown to a person."""
+        days = self._bought_days if active.bought_days is None else active.bought_days
+        return never(held, wish, catalogue, now_ms, days)
 
     async def _rungs(
-        self, shop: str, person: Person, changes: Changes
-    ) -> AsyncIterator[tuple[RecommendationList, StoreName]]:
+        self, shop: str, person: Person, wish: Wish, changes: Changes, budget: Budget
+    ) -> AsyncIterator[Candidates]:
         """The rungs as a variant wants them first, then those of everybody: an experiment never costs the shelf."""
-        if changes.popular_only and (popular := await self._reader.popular(shop)):
-            yield popular
+        if changes.popular_only and (popular := await self._reader.popular(shop, budget=budget)):
+            yield listed(*popular)
         if changes.model_version:
-            async for found in self._of_version(shop, changes.model_version, person):
+            async for found in self._of_version(shop, changes.model_version, person, budget):
                 yield found
-        async for found in self._usual(shop, person):
-            yield found
-
-    async def _of_version(
-        self, shop: str, version: str, person: Person
-    ) -> AsyncIterator[tuple[RecommendationList, StoreName]]:
-        """What a version says: the stream's list is of the live version alone, so it is composed here."""
-        place = (shop, version, person.subject)
-        batch = await self._reader.listed(batch_key(*place), batch_row(*place))
-        if actions := person.value.actions if person.value else []:
-            similar = await self._reader.similar(shop, version, newest_items(actions))
-            if live := composed(actions, similar, batch[0] if batch else None, version):
-                yield live, "redis"
-        if batch:
-            yield batch
-        if popular := await self._reader.popular(shop, version):
-            yield popular
-
-    async def _usual(self, shop: str, person: Person) -> AsyncIterator[tuple[RecommendationList, StoreName]]:
-        live = person.value.live if person.value else None
+        live = person.live(explained=wish.explain)
         if live and (live.source == "live" or self._reader.now_ms() - live.written_at < _TRENDING_FOR_MS):
-            yield live, "redis"
+            yield listed(live, "redis")
         if pointer := self._reader.pointer(shop):
             place = (shop, pointer.version, person.subject)
-            if found := await self._reader.listed(batch_key(*place), batch_row(*place)):
-                yield found
-        trending, popular = await self._reader.trending(shop), await self._reader.popular(shop)
+            # Where Redis did not bring the person in time, it is not waited for again.
+            cached = person.readable
+            if batch := await self._reader.listed(batch_key(*place), batch_row(*place), budget, cached=cached):
+                yield listed(*batch)
+        async for found in self.for_everybody(shop, wish, budget):
+            yield found
+
+    async def _of_version(self, shop: str, version: str, person: Person, budget: Budget) -> AsyncIterator[Candidates]:
+        """What a version says: the stream's list is of the live version alone, so it is composed here."""
+        place = (shop, version, person.subject)
+        batch = await self._reader.listed(batch_key(*place), batch_row(*place), budget)
+        if actions := person.actions:
+            similar = await self._reader.similar(shop, version, newest_items(actions), budget)
+            if live := composed(actions, similar, batch[0] if batch else None, version):
+                yield listed(live, "redis")
+        if batch:
+            yield listed(*batch)
+        if popular := await self._reader.popular(shop, version, budget):
+            yield listed(*popular)
+
+    async def for_everybody(self, shop: str, wish: Wish, budget: Budget) -> AsyncIterator[Candidates]:
+        """The rungs that are about nobody in particular: trending, popular, and the deployment's own."""
+        trending = await self._reader.trending(shop, wish.category, budget)
+        popular = await self._reader.popular(shop, budget=budget)
         if trending:
-            yield (filled(trending, popular[0]) if popular else trending), "redis"
+            yield listed(_filled(trending, popular[0]) if popular else trending, "redis")
         if popular:
-            yield popular
+            yield listed(*popular)
+        if (baked := self._feed.baked(shop)) and baked.items:
+            items = [item.item_id for item in baked.items]
+            yield Candidates("baked", "deployment", items, [FILLED] * len(items), (), baked.model_version)
+
+
+def listed(found: RecommendationList | Brief, store: StoreName) -> Candidates:
+    """A stored list as candidates.
+
+    >>> found = RecommendationList(source="batch", model_version="v", based_on=None, written_at=1, items=[], scores=[])
+    >>> listed(found, "redis").source
+    'batch'
+    """
+    return Candidates(
+        found.source,
+        store,
+        found.items,
+        found.scores,
+        found.reasons if isinstance(found, RecommendationList) else (),
+        found.model_version,
+        found.based_on,
+        found.written_at,
+    )
+
+
+def _filled(ranking: RecommendationList, rest: RecommendationList) -> RecommendationList:
+    """``ranking`` with the items of ``rest`` behind it, scored 0: one click of one visitor makes no shelf."""
+    known = set(ranking.items)
+    more = [item_id for item_id in rest.items if item_id not in known]
+    return RecommendationList(
+        source=ranking.source,
+        model_version=ranking.model_version,
+        based_on=ranking.based_on,
+        written_at=ranking.written_at,
+        items=ranking.items + more,
+        scores=ranking.scores + [FILLED] * len(more),
+    )
+
+
+def _stored(data: object) -> Stored | None:
+    """A value as it was answered; raises what stands in its place."""
+    if isinstance(data, StoreError):
+        raise data
+    return Stored(data) if isinstance(data, bytes) and data else None
+
+
+def _text(alias: list[object]) -> str | None:
+    """The owner that an alias key names. One that was not answered is none: the visitor's own value is readable."""
+    return alias[0].decode() if alias and isinstance(alias[0], bytes) and alias[0] else None

@@ -1,23 +1,33 @@
-"""Reading the stores within a deadline: Redis first, DynamoDB behind it, short caches for what all visitors share."""
+"""Reading the stores within a budget of time: Redis first, DynamoDB behind it, short caches for what visitors share."""
 
 import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any, Final, TypeVar
+
+import msgspec
 
 from contracts.errors import ContractError, StoreError
 from contracts.features import BUCKET_MS, bucket_start
-from contracts.keys import popular_key, popular_row, similar_key, trending_key
+from contracts.keys import (
+    pointer_key,
+    popular_key,
+    popular_row,
+    similar_key,
+    trending_key,
+)
 from contracts.lists import RecommendationList, decode_list
 from contracts.pointer import Pointer
 from contracts.settings import Settings
 from serving.answers import StoreName
+from serving.breaker import Breaker
+from serving.budget import Budget
 from serving.cached import Cached
 from serving.shelf import sum_trend
-from stores.cluster import Cluster, Command
+from stores.loop_cluster import LoopCluster
+from stores.scripts import Command
 from stores.tables import Tables
 
 __all__ = ["Found", "Reader"]
@@ -27,119 +37,123 @@ Found = tuple[RecommendationList, StoreName]
 """A list and the store that held it."""
 
 _log = logging.getLogger(__name__)
-_AWAY_AFTER: Final = 3
 _CHECK_S: Final = 1.0
+_BACKGROUND_S: Final = 1.0
+_LEAST_S: Final = 0.002
+"""With less time than this a store is not asked: that it did not answer would say nothing about it."""
 _TRENDING_KEPT: Final = 200
+_TRENDING_OLD_MS: Final = 10 * 60 * 1000
 _ABSENT_S: Final = 30.0
 _ABSENT_KEPT: Final = 10_000
 
 
 class Reader:
-    """Reads for many requests at once; every read ends within its deadline or raises :class:`StoreError`.
+    """Reads for many requests at once, on one event loop; every read ends within its time.
 
-    Redis is left alone while it is away (after three failures in a row), and :meth:`keep` finds out when it is back.
+    A store that fails several times in a row is left alone for a while (:class:`serving.breaker.Breaker`): each server
+    of Redis by itself, and DynamoDB.
     """
 
     def __init__(self, settings: Settings, now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000) -> None:
         self._settings = settings
         self._now_ms = now_ms
         serving = settings.serving
-        # Two attempts, because a moved slot is found by the second; the pause between them is below 50 ms.
-        self._redis_deadline_s = (2 * serving.redis_timeout_ms + 50) / 1000
-        self._dynamodb_deadline_s = serving.dynamodb_timeout_ms / 1000
-        self._redis_pool = ThreadPoolExecutor(8, "redis")
+        self._redis_s = serving.redis_timeout_ms / 1000
+        self._dynamodb_s = serving.dynamodb_timeout_ms / 1000
+        self._deadline_s = serving.deadline_ms / 1000
+        self._cluster = LoopCluster.from_settings(settings, lambda: Breaker(_loop_time))
         self._table_pool = ThreadPoolExecutor(16, "dynamodb")
-        self._cluster: Cluster | None = None
-        self._tables = Tables.from_settings(settings, timeout_s=max(1.0, self._dynamodb_deadline_s))
-        self._failures = _AWAY_AFTER  # away until the first check
+        self._tables = Tables.from_settings(settings, timeout_s=max(1.0, self._dynamodb_s))
+        self._table_breaker = Breaker(_loop_time)
+        self._was_well = False
         self._pointers: dict[str, Pointer] = {}
         self._absent: dict[str, float] = {}
         self._popular = Cached(self._read_popular, ttl_s=10.0)
-        self._trending = Cached(self._read_trending, ttl_s=1.0)
+        self._trending = Cached(self._read_trending, ttl_s=1.0, stale_s=5.0)
 
     @property
     def redis_ok(self) -> bool:
-        """Whether Redis answered lately."""
-        return self._failures < _AWAY_AFTER
+        """Whether all of Redis answered lately."""
+        return self._cluster.well
+
+    def budget(self) -> Budget:
+        """The time of a request that begins now."""
+        return Budget(self._deadline_s, _loop_time)
+
+    def now_ms(self) -> int:
+        """The clock: epoch milliseconds."""
+        return self._now_ms()
 
     def pointer(self, shop: str) -> Pointer | None:
         """The live model version as last seen, at most about a second old; ``None`` before the first publish."""
         return self._pointers.get(shop)
 
     async def keep(self) -> None:
-        """Connect, watch Redis' health and follow the model pointers, until cancelled."""
+        """Follow the model pointers and keep what all visitors share fresh, until cancelled."""
         while True:
             await self.check()
+            for shop in self._settings.shops:
+                await self.popular(shop)
+                await self.trending(shop)
             await asyncio.sleep(_CHECK_S)
 
     async def check(self) -> None:
-        """One round of :meth:`keep`."""
-        was = self.redis_ok
-        try:
-            if self._cluster is None:
-                self._cluster = await self._call(self._redis_pool, self._connect, 2.0)
-            cluster = self._cluster
-            for shop in self._settings.shops:
-                pointer = await self._call(self._redis_pool, partial(cluster.pointer, shop), 1.0)
-                self._point(shop, pointer or await self._authority(shop))
-            self._failures = 0
-        except StoreError:
-            self._failures += 1
-            for shop in self._settings.shops:
-                self._point(shop, await self._authority(shop))
-        if was != self.redis_ok:
-            _log.warning("Redis is %s", "back" if self.redis_ok else "away: serving from DynamoDB and memory")
-
-    def _connect(self) -> Cluster:
-        return Cluster.from_settings(self._settings, timeout_ms=self._settings.serving.redis_timeout_ms, attempts=2)
+        """One look at the pointers, and at the health of Redis."""
+        shops = self._settings.shops
+        found = await self._cluster.execute([("GET", pointer_key(shop)) for shop in shops], _BACKGROUND_S)
+        for shop, data in zip(shops, found, strict=True):
+            pointer = _pointer(data) or await self._authority(shop)
+            if pointer is not None:
+                self._pointers[shop] = pointer
+        well = self.redis_ok
+        if well != self._was_well:
+            self._was_well = well
+            _log.warning("Redis is %s", "back" if well else "away: serving from DynamoDB and memory")
 
     async def _authority(self, shop: str) -> Pointer | None:
         try:
-            return await self._call(self._table_pool, lambda: self._tables.current(shop), 1.0)
+            return await self._table(lambda: self._tables.current(shop), _BACKGROUND_S)
         except StoreError:
             return None
 
-    def _point(self, shop: str, pointer: Pointer | None) -> None:
-        if pointer is not None:
-            self._pointers[shop] = pointer
+    async def ask(self, commands: Sequence[Command], budget: Budget | None = None) -> list[Any]:
+        """Run single-key commands; where one was not answered in time, a :class:`StoreError` in place of its answer."""
+        timeout_s = budget.share(self._redis_s) if budget else _BACKGROUND_S
+        if timeout_s < _LEAST_S:
+            return [StoreError("no time is left to ask Redis")] * len(commands)
+        return await self._cluster.execute(commands, timeout_s)
 
-    async def redis(self, commands: Sequence[Command]) -> list[Any]:
-        """Run single-key commands.
+    async def redis(self, commands: Sequence[Command], budget: Budget | None = None) -> list[Any]:
+        """The same, all or nothing.
 
         Raises:
             StoreError: Redis is away or did not answer in time.
         """
-        cluster = self._cluster
-        if cluster is None or not self.redis_ok:
-            message = "Redis is away"
-            raise StoreError(message)
-        try:
-            answers = await self._call(self._redis_pool, lambda: cluster.execute(commands), self._redis_deadline_s)
-        except StoreError:
-            self._failures += 1
-            if not self.redis_ok:
-                _log.warning("Redis is away: serving from DynamoDB and memory")
-            raise
-        self._failures = 0
+        answers = await self.ask(commands, budget or self.budget())
+        for answer in answers:
+            if isinstance(answer, StoreError):
+                raise answer
         return answers
 
-    async def listed(self, key: str, row: str) -> Found | None:
-        """A stored list from Redis, else from DynamoDB; ``None`` where neither holds it or neither answers."""
-        try:
-            if data := (await self.redis([("GET", key)]))[0]:
-                return decode_list(data), "redis"
-        except (StoreError, ContractError):
-            pass
+    async def listed(self, key: str, row: str, budget: Budget | None = None, *, cached: bool = True) -> Found | None:
+        """A stored list from Redis (if ``cached``), else from DynamoDB; ``None`` where no store brings it in time."""
+        budget = budget or self.budget()
+        if cached and (found := _decoded((await self.ask([("GET", key)], budget))[0])):
+            return found, "redis"
         if self._absent.get(row, 0.0) > time.monotonic():
             return None
         try:
-            data = await self._call(self._table_pool, lambda: self._tables.get(row), self._dynamodb_deadline_s)
-            if data:
-                return decode_list(data), self._tables.kind
-        except (StoreError, ContractError):
+            data = await self._table(lambda: self._tables.get(row), budget.share(self._dynamodb_s))
+        except StoreError:
             return None
+        if found := _decoded(data):
+            return found, self._tables.kind
         self._remember_absent(row)
         return None
+
+    async def lists(self, keys: Sequence[str], budget: Budget) -> list[RecommendationList | None]:
+        """Stored lists from Redis alone, in one round; ``None`` for each that is not there."""
+        return [_decoded(data) for data in await self.ask([("GET", key) for key in keys], budget)] if keys else []
 
     def _remember_absent(self, row: str) -> None:
         """A new visitor has no list of any training: do not ask (and pay) DynamoDB for it on every request."""
@@ -147,40 +161,39 @@ class Reader:
             self._absent.clear()
         self._absent[row] = time.monotonic() + _ABSENT_S
 
-    async def popular(self, shop: str, version: str | None = None) -> Found | None:
+    async def popular(self, shop: str, version: str | None = None, budget: Budget | None = None) -> Found | None:
         """The most popular items of a version (default: the live one)."""
         pointer = self.pointer(shop)
         version = version or (pointer.version if pointer else None)
-        return await self._popular.get((shop, version)) if version else None
+        return await self._popular.get((shop, version), _wait(budget)) if version else None
 
-    async def similar(self, shop: str, version: str, items: Sequence[str]) -> dict[str, RecommendationList]:
+    async def similar(
+        self, shop: str, version: str, items: Sequence[str], budget: Budget | None = None
+    ) -> dict[str, RecommendationList]:
         """The similar items that a version published of some items, from Redis alone; those that are there."""
-        try:
-            found = await self.redis([("GET", similar_key(shop, version, item)) for item in items]) if items else []
-            return {item: decode_list(data) for item, data in zip(items, found, strict=True) if data}
-        except (StoreError, ContractError):
-            return {}
+        found = await self.lists([similar_key(shop, version, item) for item in items], budget or self.budget())
+        return {item: listed for item, listed in zip(items, found, strict=True) if listed}
 
     async def _read_popular(self, key: tuple[str, str], last: Found | None) -> Found | None:
-        return await self.listed(popular_key(*key), popular_row(*key)) or last
+        budget = Budget(2 * _BACKGROUND_S, _loop_time)
+        return await self.listed(popular_key(*key), popular_row(*key), budget) or last
 
-    def now_ms(self) -> int:
-        """The clock: epoch milliseconds."""
-        return self._now_ms()
+    async def trending(self, shop: str, category: str = "", budget: Budget | None = None) -> RecommendationList | None:
+        """What was done most in the last hour, weighted as the stream weighs it; ``None`` in a silent or blind hour.
 
-    async def trending(self, shop: str, category: str = "") -> RecommendationList | None:
-        """What was done most in the last hour, weighted as the stream weighs it; ``None`` in a silent or blind hour."""
-        return await self._trending.get((shop, category))
+        While Redis is away it is what was read last, for ten minutes.
+        """
+        return await self._trending.get((shop, category), _wait(budget))
 
     async def _read_trending(self, key: tuple[str, str], last: RecommendationList | None) -> RecommendationList | None:
-        newest = bucket_start(self._now_ms())
+        now_ms = self._now_ms()
+        newest = bucket_start(now_ms)
         starts = [newest - i * BUCKET_MS for i in range(self._settings.serving.trending_buckets)]
         keys = [trending_key(key[0], start // 1000, key[1]) for start in starts]
-        commands = [("ZREVRANGE", name, 0, _TRENDING_KEPT - 1, "WITHSCORES") for name in keys]
-        try:
-            buckets = await self.redis(commands)
-        except StoreError:
-            return None
+        answers = await self.ask([("ZREVRANGE", name, 0, _TRENDING_KEPT - 1, "WITHSCORES") for name in keys])
+        buckets = [answer for answer in answers if not isinstance(answer, StoreError)]
+        if len(buckets) < len(answers) and last and now_ms - last.written_at < _TRENDING_OLD_MS:
+            return last
         total = sum_trend([_pairs(bucket) for bucket in buckets], _TRENDING_KEPT)
         if not total:
             return None
@@ -188,24 +201,57 @@ class Reader:
         if last and last.items == items and last.scores == scores:
             return last
         return RecommendationList(
-            source="trending", model_version="", based_on=None, written_at=self._now_ms(), items=items, scores=scores
+            source="trending", model_version="", based_on=None, written_at=now_ms, items=items, scores=scores
         )
 
-    async def _call(self, pool: ThreadPoolExecutor, call: Callable[[], T], deadline_s: float) -> T:
-        future = asyncio.get_running_loop().run_in_executor(pool, call)
+    async def _table(self, call: Callable[[], T], timeout_s: float) -> T:
+        """Ask DynamoDB, in a thread."""
+        if timeout_s < _LEAST_S or not self._table_breaker.allows():
+            message = "DynamoDB is left alone: it failed several times in a row, or no time is left to ask it"
+            raise StoreError(message)
         try:
-            return await asyncio.wait_for(future, deadline_s)
+            future = asyncio.get_running_loop().run_in_executor(self._table_pool, call)
+            answer = await asyncio.wait_for(future, timeout_s)
         except TimeoutError as exc:
-            message = f"no answer within {deadline_s * 1000:.0f} ms; check the store's health and its time-out setting"
+            self._table_breaker.failed()
+            message = f"DynamoDB did not answer within {timeout_s * 1000:.0f} ms; check its health and the time-out"
             raise StoreError(message) from exc
+        except BaseException:
+            self._table_breaker.failed()
+            raise
+        self._table_breaker.succeeded()
+        return answer
 
     def close(self) -> None:
         """Give threads and connections back."""
-        self._redis_pool.shutdown(wait=False, cancel_futures=True)
         self._table_pool.shutdown(wait=False, cancel_futures=True)
-        if self._cluster is not None:
-            self._cluster.close()
+        self._cluster.close()
         self._tables.close()
+
+
+def _loop_time() -> float:
+    """The clock by which the event loop waits."""
+    return asyncio.get_running_loop().time()
+
+
+def _wait(budget: Budget | None) -> float:
+    return budget.left() if budget else _BACKGROUND_S
+
+
+def _decoded(data: Any) -> RecommendationList | None:
+    try:
+        return decode_list(data) if data and not isinstance(data, StoreError) else None
+    except ContractError as exc:
+        _log.warning("%s", exc)
+        return None
+
+
+def _pointer(data: Any) -> Pointer | None:
+    try:
+        return msgspec.json.decode(data, type=Pointer) if data and not isinstance(data, StoreError) else None
+    except msgspec.MsgspecError as exc:
+        _log.warning("the pointer in Redis cannot be read: %s", exc)
+        return None
 
 
 def _pairs(answer: Sequence[Any]) -> list[tuple[str, float]]:

@@ -17,6 +17,7 @@ from serving.feed import Feed
 from serving.intake import Collector
 from serving.keyring import KeyRing
 from serving.ladder import Ladder
+from serving.lists import Lists
 from serving.logs import Names
 from serving.queue import QueueSpool
 from serving.reader import Reader
@@ -43,7 +44,8 @@ class Services:
         """By address: how often a key that is none was shown."""
         self.reader = Reader(settings)
         self.feed = Feed(settings)
-        self.ladder = Ladder(self.reader, self.feed.experiments)
+        self.ladder = Ladder(self.reader, self.feed, settings.serving.bought_within_days)
+        self.lists = Lists(self.reader, self.feed, self.ladder)
         self.watcher = Watcher(self.reader, limit=streams)
         self.spool = _spool(settings)
         self.collector = Collector(settings, self.spool or QueueSpool.from_settings(settings))

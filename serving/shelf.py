@@ -1,32 +1,14 @@
-"""What a visitor is shown, as a pure function of their live value, a ranked list and the catalogue."""
+"""What was chosen, in the words of the API: items with titles, prices and reasons. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from typing import Any, Final, cast
 
-import msgspec
-
-from contracts.lists import Action, BasedOn, Reason, RecommendationList, UserValue
-from serving.answers import (
-    BasedOnAnswer,
-    Because,
-    ItemAnswer,
-    Shelf,
-    ShelfItem,
-    StoreName,
-)
+from contracts.lists import Action, BasedOn, Reason
+from serving.answers import BasedOnAnswer, Because, ItemAnswer, Shelf, ShelfItem
 from serving.catalogue import Catalogue
+from serving.choosing import Candidates, Chosen, Pick
 
-__all__ = [
-    "answer_based_on",
-    "bought",
-    "build_shelf",
-    "describe",
-    "empty_shelf",
-    "filled",
-    "ranked",
-    "sum_trend",
-    "within",
-]
+__all__ = ["FILLED", "answer_based_on", "describe", "rows_of", "shelf_of", "sum_trend"]
 
 BATCH: Final = "*"
 """The item id of a reason that stands for the list of the last training."""
@@ -41,89 +23,59 @@ _OF_SOURCE: Final = {
     "batch": "fits what you did before the last training",
     "trending": "wanted right now",
     "popular": "popular with all customers",
+    "baked": "popular with all customers",
+    "similar": "similar",
+    "together": "often bought together",
+    "cart": "goes with your cart",
 }
+PINNED: Final = "chosen by the shop"
+NONE: Final = Candidates("none", None, (), ())
 
 
-def bought(actions: Iterable[Action], catalogue: Catalogue) -> set[str]:
-    """The recently bought items that are not bought again as a matter of course."""
-    ids = {action.item_id for action in actions if action.event_type == "purchase"}
-    return {i for i in ids if not ((item := catalogue.get(i)) and item.repeatable)}
-
-
-def build_shelf(
-    user: str,
-    known_as: str | None,
-    ranking: RecommendationList,
-    value: UserValue | None,
-    catalogue: Catalogue,
-    *,
-    n: int,
-    store: StoreName | None = None,
-    explain: bool = False,
-    hide_bought: bool = True,
-    actions_known: bool = True,
-) -> Shelf:
-    """The best ``n`` items of ``ranking`` that may be shown to this visitor.
-
-    Never shown: what is not in stock; with ``hide_bought``, what the visitor's recent actions hold as bought and is
-    not ``repeatable``. ``actions_known`` says whether those actions could be read at all.
-    """
-    actions = value.actions if value else []
-    filters = ["stock"]
-    hidden: set[str] = set()
-    if hide_bought and actions_known:
-        filters.append("purchases")
-        hidden = bought(actions, catalogue)
-    did = _strongest(actions) if explain else None
+def shelf_of(user: str, known_as: str | None, chosen: Chosen, rows: list[ShelfItem], filters: list[str]) -> Shelf:
+    """The answer; its facts are those of the best list that it shows something of."""
+    first = chosen.first or NONE
     return Shelf(
         user=user,
         known_as=known_as,
-        source=ranking.source,
-        store=store,
-        model_version=ranking.model_version or None,
-        based_on=answer_based_on(ranking.based_on),
-        written_at=ranking.written_at,
+        source=cast("Any", first.source),
+        store=first.store,
+        model_version=first.model_version or None,
+        based_on=answer_based_on(first.based_on),
+        written_at=first.written_at,
         filters=filters,
-        items=ranked(ranking, catalogue, n=n, hidden=hidden, did=did),
+        items=rows,
     )
 
 
-def empty_shelf(user: str, known_as: str | None) -> Shelf:
-    """The answer where no rung of the ladder holds anything."""
-    return Shelf(user, known_as, "none", None, None, None, None, ["stock"], [])
-
-
-def ranked(
-    ranking: RecommendationList,
-    catalogue: Catalogue,
-    *,
-    n: int,
-    hidden: Iterable[str] = (),
-    did: Mapping[str, str] | None = None,
-) -> list[ShelfItem]:
-    """The best ``n`` showable items; with ``did`` (item id → strongest event type) each comes with its reasons."""
-    hidden = set(hidden)
+def rows_of(picks: Iterable[Pick], catalogue: Catalogue, actions: Sequence[Action] | None = None) -> list[ShelfItem]:
+    """The items as they are shown; with ``actions``, the person's recent ones, each comes with its reasons."""
+    did = None if actions is None else _strongest(actions)
+    items = catalogue.items
     rows: list[ShelfItem] = []
-    for place, item_id in enumerate(ranking.items):
-        if len(rows) == n:
-            break
-        if item_id in hidden or not catalogue.showable(item_id):
-            continue
-        item = catalogue.get(item_id)
-        row = ShelfItem(
-            item_id=item_id,
-            title=item.title if item else item_id,
-            category=item.category if item else "",
-            price=item.price if item else None,
-            score=ranking.scores[place],
+    for item_id, origin, place in picks:
+        item = items.get(item_id)
+        score = round(origin.scores[place], 5) if origin is not None else FILLED
+        row = (
+            ShelfItem(item_id, item.title, item.category, item.price, score)
+            if item is not None
+            else ShelfItem(item_id, item_id, "", None, score)
         )
         if did is not None:
-            terms = ranking.reasons[place] if ranking.reasons else []
-            row.because = [_because(term, did, catalogue) for term in terms]
-            filler = ranking.source == "trending" and row.score == FILLED
-            row.reason = _sentence(row.because, "popular" if filler else ranking.source)
+            _explain(row, origin, place, did, catalogue)
         rows.append(row)
     return rows
+
+
+def _explain(
+    row: ShelfItem, origin: Candidates | None, place: int, did: Mapping[str, str], catalogue: Catalogue
+) -> None:
+    if origin is None:
+        row.reason, row.because = PINNED, []
+        return
+    row.because = [_because(term, did, catalogue) for term in (origin.reasons[place] if origin.reasons else ())]
+    filler = origin.source == "trending" and row.score == FILLED
+    row.reason = _sentence(row.because, "popular" if filler else origin.source)
 
 
 def _because(term: Reason, did: Mapping[str, str], catalogue: Catalogue) -> Because:
@@ -171,23 +123,6 @@ def describe(item_id: str, catalogue: Catalogue) -> ItemAnswer | None:
         item.repeatable,
         item.image,
         item.attributes,
-    )
-
-
-def filled(ranking: RecommendationList, rest: RecommendationList) -> RecommendationList:
-    """``ranking`` with the items of ``rest`` behind it, scored 0: one click of one visitor makes no shelf."""
-    known = set(ranking.items)
-    more = [item_id for item_id in rest.items if item_id not in known]
-    return msgspec.structs.replace(
-        ranking, items=ranking.items + more, scores=ranking.scores + [FILLED] * len(more), reasons=[]
-    )
-
-
-def within(ranking: RecommendationList, category: str, catalogue: Catalogue) -> RecommendationList:
-    """The items of one category, in the same order."""
-    kept = [at for at, item_id in enumerate(ranking.items) if (i := catalogue.get(item_id)) and i.category == category]
-    return msgspec.structs.replace(
-        ranking, items=[ranking.items[at] for at in kept], scores=[ranking.scores[at] for at in kept], reasons=[]
     )
 
 

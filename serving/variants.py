@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
@@ -12,9 +12,12 @@ from contracts.errors import ContractError
 from contracts.experiments import Changes, Experiments
 from contracts.merchandise import NONE_OF_THEM, Active
 from contracts.request_ids import Via, make_request_id
-from serving.answers import Shelf
+from serving.answers import ListAnswer, Shelf
 
 __all__ = ["Treatment", "sealed", "treat", "varied"]
+
+
+Answer = TypeVar("Answer", Shelf, ListAnswer)
 
 
 class Treatment(NamedTuple):
@@ -55,8 +58,8 @@ def varied(active: Active, changes: Changes) -> Active:
     return active
 
 
-def sealed(shelf: Shelf, treatment: Treatment, now_ms: int) -> Shelf:
-    """The shelf with its request id and the names of its variants; without an id where the facts do not fit into one.
+def sealed(shelf: Answer, treatment: Treatment, now_ms: int) -> Answer:
+    """The answer with its request id and the names of its variants; without an id where the facts do not fit into one.
 
     Impressions and clicks carry both back, see :mod:`contracts.request_ids`.
     """

@@ -3,20 +3,21 @@
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 
 from serving.answers import ProfileAnswer, Shelf
 from serving.ladder import Visitor, Wish
+from serving.lean import asked_in, lean_router, services_in, shop_in, visitor_in
 from serving.openapi import answers_with
-from serving.parameters import Anonymous, The, User, Wished
 from serving.profile import profile
 from serving.replies import ApiError, encode, tag_of, tagged_answer
 from serving.services import Services
+from serving.wish import documented
 
 __all__ = ["router"]
 
-router = APIRouter(tags=["shelf"])
+router = lean_router("shelf")
 HEARTBEAT_S: Final = 5.0
 _SHELF: Final = answers_with(Shelf, 304, 400, 404)
 _PROFILE: Final = answers_with(ProfileAnswer, 304, 400, 404, 503)
@@ -25,16 +26,31 @@ _EVENTS: Final[dict[int | str, dict[str, Any]]] = {
 }
 
 
-async def _recommend(request: Request, the: Services, visitor: Visitor, wish: Wish) -> Response:
-    shelf, _ = await the.ladder.shelf(visitor, wish, the.feed.catalogue(visitor.shop))
+def _documented(name: str, *, wished: bool = True) -> dict[str, Any]:
+    """The parameters of a route about somebody."""
+    path = {"name": name, "in": "path", "required": True, "schema": {"type": "string", "maxLength": 128}}
+    query = documented()["parameters"]
+    return {"parameters": [path, *(each for each in query if wished or each["name"] == "shop")]}
+
+
+_USER: Final = _documented("user_id")
+_VISITOR: Final = _documented("anonymous_id")
+
+
+async def _recommend(request: Request) -> Response:
+    the, asked = services_in(request), asked_in(request)
+    visitor = visitor_in(request, shop_in(request, asked, the))
+    shelf, _ = await the.ladder.shelf(visitor, asked.wish, the.feed.catalogue(visitor.shop))
     return tagged_answer(request, shelf)
 
 
-def _stream(the: Services, visitor: Visitor, wish: Wish) -> Response:
+async def _stream(request: Request) -> Response:
+    the, asked = services_in(request), asked_in(request)
+    visitor = visitor_in(request, shop_in(request, asked, the))
     if the.watcher.full:
         raise ApiError(503, "too_many_streams", "this process feeds as many pages as it may; poll instead")
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(_shelves(the, visitor, wish), 200, headers, "text/event-stream")
+    return StreamingResponse(_shelves(the, visitor, asked.wish), 200, headers, "text/event-stream")
 
 
 async def _shelves(the: Services, visitor: Visitor, wish: Wish) -> AsyncIterator[bytes]:
@@ -52,7 +68,9 @@ async def _shelves(the: Services, visitor: Visitor, wish: Wish) -> AsyncIterator
                 yield b": still here\n\n"
 
 
-async def _profile(request: Request, the: Services, visitor: Visitor) -> Response:
+async def _profile(request: Request) -> Response:
+    the, asked = services_in(request), asked_in(request)
+    visitor = visitor_in(request, shop_in(request, asked, the))
     person = await the.ladder.person(visitor)
     if not person.readable:
         raise ApiError(503, "redis_away", "live features cannot be read now; try again")
@@ -60,43 +78,62 @@ async def _profile(request: Request, the: Services, visitor: Visitor) -> Respons
     return tagged_answer(request, profile(visitor.id, person.known_as, person.value, catalogue, the.now_ms()))
 
 
-@router.get("/v1/users/{user_id:path}/recommendations/stream", summary="Follow a user's shelf", responses=_EVENTS)
-async def user_stream(the: The, visitor: User, wish: Wished) -> Response:
+@router.get(
+    "/v1/users/{user_id:path}/recommendations/stream",
+    summary="Follow a user's shelf",
+    responses=_EVENTS,
+    openapi_extra=_USER,
+)
+async def user_stream(request: Request) -> Response:
     """Sends the shelf at once, and again whenever it changes."""
-    return _stream(the, visitor, wish)
+    return await _stream(request)
 
 
-@router.get("/v1/users/{user_id:path}/recommendations", summary="A user's shelf", responses=_SHELF)
-async def user_recommendations(request: Request, the: The, visitor: User, wish: Wished) -> Response:
-    """The best list that is there: live, last training, trending, popular."""
-    return await _recommend(request, the, visitor, wish)
+@router.get("/v1/users/{user_id:path}/recommendations", summary="A user's shelf", responses=_SHELF, openapi_extra=_USER)
+async def user_recommendations(request: Request) -> Response:
+    """The best list that is there: live, last training, trending, popular; never what must not be shown."""
+    return await _recommend(request)
 
 
-@router.get("/v1/users/{user_id:path}/profile", summary="What is known of a user", responses=_PROFILE)
-async def user_profile(request: Request, the: The, visitor: User) -> Response:
+@router.get(
+    "/v1/users/{user_id:path}/profile",
+    summary="What is known of a user",
+    responses=_PROFILE,
+    openapi_extra=_documented("user_id", wished=False),
+)
+async def user_profile(request: Request) -> Response:
     """Recent actions and live features, as the stream keeps them."""
-    return await _profile(request, the, visitor)
+    return await _profile(request)
 
 
 @router.get(
     "/v1/visitors/{anonymous_id:path}/recommendations/stream",
     summary="Follow an anonymous visitor's shelf",
     responses=_EVENTS,
+    openapi_extra=_VISITOR,
 )
-async def visitor_stream(the: The, visitor: Anonymous, wish: Wished) -> Response:
+async def visitor_stream(request: Request) -> Response:
     """Sends the shelf at once, and again whenever it changes; goes on as the user's when the visitor signs in."""
-    return _stream(the, visitor, wish)
+    return await _stream(request)
 
 
 @router.get(
-    "/v1/visitors/{anonymous_id:path}/recommendations", summary="An anonymous visitor's shelf", responses=_SHELF
+    "/v1/visitors/{anonymous_id:path}/recommendations",
+    summary="An anonymous visitor's shelf",
+    responses=_SHELF,
+    openapi_extra=_VISITOR,
 )
-async def visitor_recommendations(request: Request, the: The, visitor: Anonymous, wish: Wished) -> Response:
+async def visitor_recommendations(request: Request) -> Response:
     """As for users; a visitor who signed in is answered as that user."""
-    return await _recommend(request, the, visitor, wish)
+    return await _recommend(request)
 
 
-@router.get("/v1/visitors/{anonymous_id:path}/profile", summary="What is known of a visitor", responses=_PROFILE)
-async def visitor_profile(request: Request, the: The, visitor: Anonymous) -> Response:
+@router.get(
+    "/v1/visitors/{anonymous_id:path}/profile",
+    summary="What is known of a visitor",
+    responses=_PROFILE,
+    openapi_extra=_documented("anonymous_id", wished=False),
+)
+async def visitor_profile(request: Request) -> Response:
     """Recent actions and live features, as the stream keeps them."""
-    return await _profile(request, the, visitor)
+    return await _profile(request)

@@ -35,7 +35,7 @@ from stores.retry import delays
 from stores.scripts import SCRIPTS, Command, compare_and_set, set_pointer
 from stores.wire import PROTOCOL, Exchange
 
-__all__ = ["Cluster", "Command", "Started"]
+__all__ = ["Cluster", "Command", "Started", "login_of"]
 
 SLOTS: Final = 16384
 _ROUND_COMMANDS: Final = 250
@@ -106,7 +106,7 @@ class Cluster:
             tls=settings.redis_tls,
             timeout_ms=timeout_ms,
             attempts=attempts,
-            login=_login(settings),
+            login=login_of(settings),
             renewal=Renewal() if settings.redis_user else None,
         )
 
@@ -318,8 +318,9 @@ class Started:
                 exchange.close()
 
 
-def _login(settings: Settings) -> IamLogin | None:
-    """
+def login_of(settings: Settings) -> IamLogin | None:
+    """How this deployment logs in to Redis; ``None`` where nobody has to.
+
     Raises:
         SettingsError: a user without the cache that it logs in to.
     """

@@ -5,8 +5,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from contracts.snapshot import Manifest, ModelSettings
+
+# Always the same examples, and no limit on speed: a machine may have other work.
+settings.register_profile("seeded", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("seeded")
 
 _DAY = datetime(2026, 1, 1, tzinfo=UTC)
 

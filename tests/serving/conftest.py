@@ -162,7 +162,7 @@ def settings_for(redis_nodes: str, aws_endpoint: str) -> Settings:
     return Settings.from_properties(
         {
             "liveshelf": {"redis.nodes": redis_nodes, "aws.endpoint": aws_endpoint},
-            "liveshelf.serving": {"redis.timeout.ms": "500", "dynamodb.timeout.ms": "2000"},
+            "liveshelf.serving": {"redis.timeout.ms": "500", "dynamodb.timeout.ms": "2000", "deadline.ms": "4000"},
         }
     )
 

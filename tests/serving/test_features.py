@@ -87,7 +87,10 @@ def test_a_user_is_one_with_the_visitors_they_were_but_not_with_whom_else_used_t
 
 def test_what_was_bought_before_signing_in_is_hidden_after_it(shop: Any) -> None:
     shop.put_live("u.late", ["i1", "i2"])
-    shop.put_redis(user_key("default", "a.early"), value_of({}, act("purchase", "i1"), owner=Owner(1, "u.late")))
+    shop.put_redis(
+        user_key("default", "a.early"),
+        value_of({}, act("purchase", "i1", now_bucket_s() * 1000), owner=Owner(1, "u.late")),
+    )
     assert ids(shop.get("/v1/users/late/recommendations")) == ["i1", "i2"]
     with shop.cluster as cluster:
         value = decode_user(cluster.get_many([user_key("default", "u.late")])[0])

@@ -68,7 +68,7 @@ def test_an_expired_row_of_dynamodb_is_not_served(shop: Any) -> None:
 
 
 def test_a_list_with_nothing_to_show_gives_way_to_the_next_rung(shop: Any) -> None:
-    shop.put_live("u.cold", ["gone", "i3"], [act("purchase", "i3")])
+    shop.put_live("u.cold", ["gone", "i3"], [act("purchase", "i3", time.time_ns() // 1_000_000)])
     assert shop.get("/v1/users/cold/recommendations")["source"] == "batch"
 
 
@@ -76,16 +76,16 @@ def test_a_list_with_nothing_to_show_gives_way_to_the_next_rung(shop: Any) -> No
 def test_bought_items_are_hidden_on_every_rung_unless_repeatable(shop: Any, source: str) -> None:
     user = {"live": "buyer", "batch": "both", "popular": "shopper"}[source]
     items = ["i30", "i10", "milk", "i31"] if source == "live" else None
-    shop.put_live(
-        f"u.{user}", items, [act("purchase", "i30", 1), act("purchase", "i10", 2), act("purchase", "milk", 3)]
-    )
+    now_ms = time.time_ns() // 1_000_000
+    did = [act("purchase", item, now_ms - at) for at, item in ((3, "i30"), (2, "i10"), (1, "milk"))]
+    shop.put_live(f"u.{user}", items, did)
     path = f"/v1/users/{user}/recommendations"
     shelf, unfiltered = shop.get(path), shop.get(path, filter=False)
     assert shelf["source"] == unfiltered["source"] == source
     assert not {"i30", "i10", "gone"} & set(ids(shelf))
     assert ids(shelf) == [i for i in ids(unfiltered) if i not in ("i30", "i10")] != ids(unfiltered)
     assert ("milk" in ids(unfiltered)) == ("milk" in ids(shelf))
-    assert (shelf["filters"], unfiltered["filters"]) == (["stock", "purchases"], ["stock"])
+    assert (shelf["filters"], unfiltered["filters"]) == (["stock", "purchases", "cart"], ["stock"])
 
 
 def test_every_item_is_explained_by_its_strongest_term(shop: Any) -> None:

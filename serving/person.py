@@ -1,0 +1,160 @@
+"""A visitor as the stores know them: read as blocks, made into objects only where a request wants them."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Final
+
+from contracts.held import in_cart, merge_bought, merge_cart
+from contracts.lists import (
+    REV_BYTES,
+    Action,
+    Brief,
+    RecommendationList,
+    UserValue,
+    actions_of,
+    bought_of,
+    brief_of,
+    cart_of,
+    live_of,
+    merge_actions,
+    unpack_user,
+    value_of,
+)
+from contracts.live import joined
+from contracts.packed import LETTERS, Packed, split_ids
+from serving.choosing import Held
+
+__all__ = ["Memory", "Person", "Stored"]
+
+_PURCHASE: Final = LETTERS["purchase"]
+_MOST_REMEMBERED: Final = 200_000
+
+
+class Stored:
+    """One stored value: its revision and its blocks."""
+
+    __slots__ = ("packed", "rev")
+
+    def __init__(self, data: bytes) -> None:
+        """Read it.
+
+        Raises:
+            ContractError: the bytes are not such a value.
+        """
+        self.packed: Packed = unpack_user(data)
+        self.rev = data[:REV_BYTES].decode()
+
+    @property
+    def value(self) -> UserValue:
+        """As objects."""
+        return value_of(self.rev, self.packed)
+
+
+class Person:
+    """A visitor under all their names. ``readable`` is false where Redis did not answer.
+
+    ``stored`` is the value under the name that counts; ``visitors`` are those of the anonymous visitors they were.
+    """
+
+    def __init__(
+        self,
+        subject: str,
+        known_as: str | None,
+        keys: tuple[str, ...],
+        stored: Stored | None = None,
+        visitors: Sequence[Stored] = (),
+        *,
+        readable: bool = True,
+    ) -> None:
+        self.subject, self.known_as, self.keys, self.readable = subject, known_as, keys, readable
+        self._stored, self._all_visitors = stored, visitors
+        mine = [one.packed for one in visitors if one.packed.owner is None or one.packed.owner.subject == subject]
+        self._parts = [stored.packed, *mine] if stored else mine
+
+    def live(self, *, explained: bool) -> RecommendationList | Brief | None:
+        """The list that the stream keeps for them; with its reasons where it is to be explained."""
+        if self._stored is None:
+            return None
+        return live_of(self._stored.packed) if explained else brief_of(self._stored.packed)
+
+    @cached_property
+    def actions(self) -> list[Action]:
+        """Their recent actions, oldest first."""
+        if len(self._parts) == 1:
+            return actions_of(self._parts[0])
+        found: list[Action] = []
+        keep = max((len(part.letters) for part in self._parts), default=0)
+        for part in self._parts:
+            found = merge_actions(found, actions_of(part), max(keep, 20))
+        return found
+
+    @cached_property
+    def held(self) -> Held:
+        """What they bought, and what is in the cart."""
+        bought: dict[str, int] = {}
+        for part in self._parts:
+            if part.bought:
+                own = bought_of(part)
+                bought = merge_bought(bought, own, -1) if bought else own
+        marked = [part for part in self._parts if part.cart]
+        cart = cart_of(marked[0]) if marked else []
+        for part in marked[1:]:
+            cart = merge_cart(cart, cart_of(part), -1)
+        inside = in_cart(bought, cart)
+        for part in self._parts:  # also of values from before purchases were kept
+            if _PURCHASE in part.letters:
+                _add_purchases(bought, part)
+        return Held(bought, inside, self.readable)
+
+    @property
+    def value(self) -> UserValue | None:
+        """All of it as objects, as one."""
+        own = self._stored.value if self._stored else None
+        return joined(self.subject, own, [visitor.value for visitor in self._all_visitors])
+
+
+def _add_purchases(bought: dict[str, int], part: Packed) -> None:
+    items = split_ids(part.items)
+    for place, letter in enumerate(part.letters):
+        if letter == _PURCHASE:
+            at = int.from_bytes(part.times[8 * place : 8 * place + 8], "little", signed=True)
+            bought[items[place]] = max(at, bought.get(items[place], 0))
+
+
+class Memory:
+    """What persons held when they were last read: for the time when they cannot be read. Bounded by item ids.
+
+    >>> memory = Memory(most=2)
+    >>> for name in "abc":
+    ...     memory.keep(name, Held({"A": 1}))
+    >>> memory.get("a").bought, memory.get("c").bought, memory.get("c").known
+    ({}, {'A': 1}, False)
+    """
+
+    def __init__(self, most: int = _MOST_REMEMBERED) -> None:
+        self._most, self._size = most, 0
+        self._held: OrderedDict[str, Held] = OrderedDict()
+
+    def keep(self, name: str, held: Held) -> None:
+        """Remember what somebody holds."""
+        before = self._held.pop(name, None)
+        if before is not None:
+            self._size -= _size(before)
+        if held.bought or held.cart:
+            self._held[name] = held
+            self._size += _size(held)
+            while self._size > self._most:
+                self._size -= _size(self._held.popitem(last=False)[1])
+
+    def get(self, name: str) -> Held:
+        """What somebody held when they were last read; not ``known``."""
+        held = self._held.get(name)
+        return Held(held.bought, held.cart, known=False) if held else _NOTHING
+
+
+_NOTHING: Final = Held({}, known=False)
+
+
+def _size(held: Held) -> int:
+    return len(held.bought) + len(held.cart)
