@@ -24,7 +24,14 @@ __all__ = ["Activation", "activate", "read_manifest"]
 _SAMPLED: Final = 50
 _TOGETHER: Final = 100
 _LATE_S: Final = 7 * 24 * 3600
-_ROWS: Final = {"person": "person_lists", "similar": "similar_lists", "popular": "popular_lists"}
+_ROWS: Final = {
+    "person": "person_lists",
+    "similar": "similar_lists",
+    "together": "together_lists",
+    "popular": "popular_lists",
+}
+_SPARSE: Final = "together"
+"""Few items may have such a list, so that a sample says nothing of those that are lost."""
 
 Say = Callable[[str], None]
 
@@ -120,7 +127,7 @@ def _check_lists(
         keys = [writer.keys(Entry(kind, name, [], [])) for name in sample]
         rows = [row for row in stores.tables.rows([row for row, _ in keys]) if row]
         # The rows of a version expire together, so half of what one expects tells whether they are there.
-        if len(rows) < expected / len(names) * len(sample) / 2 and not without_lists:
+        if kind != _SPARSE and len(rows) < expected / len(names) * len(sample) / 2 and not without_lists:
             message = (
                 f"{len(rows)} of {len(sample)} {kind} lists of {snapshot.version} are left in DynamoDB (they expire "
                 "after list.ttl.s); train again, or pass --without-lists to go on with live recommendations alone"
@@ -150,7 +157,8 @@ def _names(objects: Objects, snapshot: Snapshot) -> dict[str, Sequence[str]]:
         people = msgspec.json.decode(data, type=list[str])
     except (NotFound, OSError, EOFError, msgspec.MsgspecError):
         people = []
-    return {"popular": [""], "similar": snapshot.items, "person": people}
+    together = snapshot.items if _ROWS["together"] in snapshot.manifest.rows else []  # later than other lists
+    return {"popular": [""], "similar": snapshot.items, "together": together, "person": people}
 
 
 def _restore(

@@ -31,10 +31,11 @@ from batch.solve import (
     second_hop,
     solve_targets,
 )
+from batch.together import Baskets, baskets_of, together_items
 from batch.trial import PROBLEM, Trials
 from contracts.settings import Settings
 
-__all__ = ["Shared", "solve_model", "try_recipes", "write_person_lists", "write_similar_lists"]
+__all__ = ["Shared", "solve_model", "try_recipes", "write_person_lists", "write_similar_lists", "write_together_lists"]
 
 _TARGETS = 1024
 _ROWS = 8192
@@ -258,6 +259,22 @@ def write_similar_lists(
         return writer.write(settings, _entries("similar", ids[block[0] : block[1]], similar_items(b, block, size), ids))
 
     return sum(_in_blocks(spark, "similar", len(items), _ITEMS, write_block))
+
+
+def write_together_lists(
+    spark: SparkSession, settings: Settings, writer: ListWriter, log: Log, items: Sequence[str], folder: Path
+) -> int:
+    """What is bought together with each item, computed and written by tasks; returns how many lists were written."""
+    baskets = baskets_of(log)
+    shared = Shared(folder, "together").save(spark, {**baskets._asdict(), "names": list(items)})
+    size = settings.training.similar_size
+
+    def write_block(block: tuple[int, int]) -> int:
+        ids = shared.load("names")
+        lists = together_items(Baskets(shared.load("offsets"), shared.load("items")), len(ids), block, size)
+        return writer.write(settings, _entries("together", ids[block[0] : block[1]], lists, ids))
+
+    return sum(_in_blocks(spark, "together", len(items) if len(baskets.items) else 0, _ITEMS, write_block))
 
 
 def _entries(kind: str, names: Iterable[str], lists: Lists, ids: Sequence[str]) -> Iterator[Entry]:

@@ -248,6 +248,10 @@ def _compare_people(
         if newer and left < _LEAST:
             for name in ("category_affinity", "price_affinity"):
                 expected.pop(name), found.pop(name)
+        expected["bought"] = [tuple(each) for each in expected["bought"]]
+        for name in ("bought", "cart"):
+            if name not in found:
+                expected.pop(name)
         for row in (expected, found):
             if "category_affinity" in row:
                 row["category_affinity"] = sorted(row["category_affinity"].items())

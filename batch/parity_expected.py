@@ -138,6 +138,8 @@ NO_PERSON: Final[dict[str, Any]] = {
     "category_affinity": {},
     "price_affinity": 0.5,
     "recent_actions": [],
+    "bought": [],
+    "cart": [],
 }
 """Of somebody of whom the lake knows nothing."""
 
@@ -152,7 +154,7 @@ NO_ITEM: Final[dict[str, Any]] = {
 
 def _count(name: str, of: str, frame: Frame, value: str = "1D") -> list[str]:
     return [
-        f"SUM(CASE WHEN {of} AND {frame.since(window)} THEN {value} ELSE 0D END) AS {name}_{window}"
+        f"SUM(CASE WHEN NOT late AND {of} AND {frame.since(window)} THEN {value} ELSE 0D END) AS {name}_{window}"
         for window in _WINDOWS
     ]
 
@@ -166,18 +168,21 @@ def people(spark: SparkSession, frame: Frame) -> DataFrame:
         *_count("spend", _BOUGHT, frame, "amount"),
         *_count("cart_removals", _REMOVED, frame),
     ]
-    counted = f"SELECT person AS entity, {', '.join(sums)} FROM parity_events WHERE NOT late GROUP BY person"
+    counted = f"SELECT person AS entity, {', '.join(sums)} FROM parity_events GROUP BY person"
     return spark.sql(
         f"""
         SELECT c.*, s.last_seen, s.session_start, COALESCE(s.session_length, 0L) AS session_length,
             COALESCE(s.session_depth, 0D) AS session_depth,
             COALESCE(a.category_affinity, MAP()) AS category_affinity,
             COALESCE(a.price_affinity, 0.5D) AS price_affinity,
-            COALESCE(r.recent_actions, ARRAY()) AS recent_actions
+            COALESCE(r.recent_actions, ARRAY()) AS recent_actions,
+            COALESCE(b.bought, ARRAY()) AS bought, COALESCE(k.cart, ARRAY()) AS cart
         FROM ({counted}) c
         LEFT JOIN ({_sessions(frame)}) s ON c.entity = s.entity
         LEFT JOIN ({_affinities(frame)}) a ON c.entity = a.entity
         LEFT JOIN ({_recent(frame)}) r ON c.entity = r.entity
+        LEFT JOIN ({_bought(frame)}) b ON c.entity = b.entity
+        LEFT JOIN ({_cart(frame)}) k ON c.entity = k.entity
         """
     )
 
@@ -246,6 +251,31 @@ def _recent(frame: Frame) -> str:
         SELECT person AS entity,
             SORT_ARRAY(COLLECT_LIST(STRUCT(occurred_ms, event_id, event_type, item_id))) AS recent_actions
         FROM ({_newest(frame, within, frame.keep)}) GROUP BY person
+    """
+
+
+def _within(frame: Frame) -> str:
+    return f"occurred_ms > {frame.actions_ms} AND occurred_ms < {frame.until_ms}"
+
+
+def _bought(frame: Frame) -> str:
+    """Every item bought, and when last; late events count, since what somebody owns does not go out of date."""
+    return f"""
+        SELECT person AS entity, SORT_ARRAY(COLLECT_LIST(STRUCT(item_id, at_ms))) AS bought FROM (
+            SELECT person, item_id, MAX(occurred_ms) AS at_ms
+            FROM parity_events WHERE {_BOUGHT} AND {_within(frame)} GROUP BY person, item_id
+        ) GROUP BY person
+    """
+
+
+def _cart(frame: Frame) -> str:
+    """The items whose last step, of being put in, taken out and bought, was being put in."""
+    return f"""
+        SELECT person AS entity, SORT_ARRAY(COLLECT_LIST(item_id)) AS cart FROM (
+            SELECT person, item_id, MAX_BY(event_type, STRUCT(occurred_ms, {_BOUGHT}, event_id)) AS step
+            FROM parity_events WHERE {_within(frame)} AND ({_CARTED} OR {_REMOVED} OR {_BOUGHT})
+            GROUP BY person, item_id
+        ) WHERE step = 'add_to_cart' GROUP BY person
     """
 
 

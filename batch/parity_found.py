@@ -7,6 +7,7 @@ from typing import Any, Final, TypeVar
 from zlib import crc32
 
 from contracts.features import USER_FEATURES
+from contracts.held import MOST_BOUGHT, MOST_CART, CartMark, in_cart, merge_bought, merge_cart
 from contracts.items import Item, price_positions
 from contracts.keys import alias_key, item_key, trending_key, user_key
 from contracts.lists import Action, UserValue, decode_user
@@ -105,7 +106,21 @@ class Reading:
         features["recent_actions"] = [
             (a.occurred_ms, a.event_id, a.event_type, a.item_id) for a in recent if a.occurred_ms >= self.actions_ms
         ]
+        features |= self._held(values)
         return features, len(newest) - len(known)
+
+    def _held(self, values: Sequence[UserValue]) -> dict[str, Any]:
+        """Purchases and cart; nothing where newer ones have taken their place since the instant, or could have."""
+        bought: dict[str, int] = {}
+        cart: list[CartMark] = []
+        for value in values:
+            bought, cart = merge_bought(bought, value.bought, -1), merge_cart(cart, value.cart, -1)
+        newest = max([*bought.values(), *(mark.occurred_ms for mark in cart)], default=0)
+        if newest >= self.until_ms or len(bought) >= MOST_BOUGHT or len(cart) >= MOST_CART:
+            return {}
+        bought = {item: at for item, at in bought.items() if at > self.actions_ms}
+        inside = in_cart(bought, [mark for mark in cart if mark.occurred_ms > self.actions_ms])
+        return {"bought": sorted(bought.items()), "cart": sorted(inside)}
 
     def _values(self, subjects: Sequence[str]) -> dict[str, UserValue]:
         stored = self.cluster.get_many([user_key(self.shop, subject) for subject in subjects]) if subjects else []

@@ -17,7 +17,16 @@ from typing import Final, NamedTuple
 import msgspec
 
 from contracts.errors import StoreError
-from contracts.keys import batch_key, batch_row, popular_key, popular_row, similar_key, similar_row
+from contracts.keys import (
+    batch_key,
+    batch_row,
+    popular_key,
+    popular_row,
+    similar_key,
+    similar_row,
+    together_key,
+    together_row,
+)
 from contracts.lake import model_prefix, models_prefix, people_path, pointer_path
 from contracts.lists import RecommendationList, Source, encode_value
 from contracts.pointer import Pointer
@@ -56,7 +65,7 @@ _PRUNED_KEPT: Final = 5000  # those of a year and more of hourly trainings
 
 
 class Entry(NamedTuple):
-    """One list to be written: ``kind`` is person, similar or popular; ``name`` the subject or item (popular: empty)."""
+    """One list to be written: ``kind`` is person, similar, together or popular; ``name`` the subject or item."""
 
     kind: str
     name: str
@@ -160,6 +169,8 @@ class ListWriter:
             return batch_row(self.shop, self.version, entry.name), batch_key(self.shop, self.version, entry.name)
         if entry.kind == "similar":
             return similar_row(self.shop, self.version, entry.name), similar_key(self.shop, self.version, entry.name)
+        if entry.kind == "together":
+            return together_row(self.shop, self.version, entry.name), together_key(self.shop, self.version, entry.name)
         return popular_row(self.shop, self.version), popular_key(self.shop, self.version)
 
     def value(self, entry: Entry) -> RecommendationList:

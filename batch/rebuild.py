@@ -25,6 +25,7 @@ from contracts.affinity import actions_kept
 from contracts.errors import LiveshelfError, SettingsError, StoreError, TrainingError
 from contracts.events import FUTURE_MS
 from contracts.features import bucket_start
+from contracts.held import CartMark
 from contracts.items import decode_catalogue
 from contracts.keys import rebuilt_key
 from contracts.lake import catalogue_path
@@ -40,7 +41,7 @@ __all__ = ["Rebuilt", "main", "rebuild"]
 
 _DESCRIPTION = """\
 Rebuild what is live of a shop from its event lake: the feature buckets of people and items, what trends, the recent
-actions of everybody seen in the last days, and who anonymous visitors turned out to be.
+actions, purchases and carts of everybody seen in the last days, and who anonymous visitors turned out to be.
 
 For a first start against an existing lake, after Redis lost its data, and after the stream lost its state. It merges:
 the larger of two sums and the union of actions stay, so it may run beside the stream, and twice. Live lists come back
@@ -203,6 +204,8 @@ def _person(row: dict[str, Any]) -> PersonRow:
         {each["start_s"]: each["values"] for each in row["buckets"] or ()},
         {each["anonymous_id"]: each["at_ms"] for each in row["aliases"] or ()},
         Owner(row["owner"]["at_ms"], row["owner"]["subject"]) if row["owner"] else None,
+        {each["item_id"]: each["at_ms"] for each in row["bought"] or ()},
+        [CartMark(e["occurred_ms"], e["event_id"], e["item_id"], e["inside"]) for e in row["cart"] or ()],
     )
 
 

@@ -5,10 +5,12 @@ from typing import Final, NamedTuple
 from pyspark.sql import DataFrame, SparkSession
 
 from contracts.features import BUCKET_MS, ITEM_FEATURES, USER_FEATURES, BucketFeature
+from contracts.held import MOST_BOUGHT, MOST_CART
 
 __all__ = ["Reach", "aliases", "distinct", "items", "people"]
 
 _EVENTS: Final = "rebuild_events"
+_MARKS: Final = ("add_to_cart", "remove_from_cart")
 
 
 class Reach(NamedTuple):
@@ -34,7 +36,9 @@ def distinct(records: DataFrame) -> DataFrame:
 
 
 def people(spark: SparkSession, events: DataFrame, reach: Reach) -> DataFrame:
-    """One row a subject: ``actions`` (its newest), ``buckets`` (start in seconds, values), and who is who.
+    """One row a subject: ``actions`` (its newest), ``buckets`` (start in seconds, values), what it holds, who is who.
+
+    ``bought`` and ``cart`` are the newest of :mod:`contracts.held`; late events count there.
 
     ``aliases`` of a user are the visitors that turned out to be them, with the time of the latest identify, and
     ``owner`` of a visitor is the user it turned out to be, likewise.
@@ -56,15 +60,34 @@ def people(spark: SparkSession, events: DataFrame, reach: Reach) -> DataFrame:
         ), owned AS (
             SELECT CONCAT('a.', anonymous_id) AS subject, MAX(STRUCT(at_ms, subject)) AS owner
             FROM said GROUP BY anonymous_id
+        ), purchases AS (
+            SELECT subject, COLLECT_LIST(STRUCT(item_id, at_ms)) AS bought FROM ({_held(reach, "purchase")}
+            ) WHERE nth <= {MOST_BOUGHT} GROUP BY subject
+        ), marks AS (
+            SELECT subject, COLLECT_LIST(STRUCT(newest.*, item_id)) AS cart FROM ({_held(reach, *_MARKS)}
+            ) WHERE nth <= {MOST_CART} GROUP BY subject
         ), named AS (
-            SELECT subject FROM newest UNION SELECT subject FROM sums
-            UNION SELECT subject FROM known UNION SELECT subject FROM owned
+            SELECT subject FROM newest UNION SELECT subject FROM sums UNION SELECT subject FROM purchases
+            UNION SELECT subject FROM marks UNION SELECT subject FROM known UNION SELECT subject FROM owned
         )
-        SELECT named.subject, actions, buckets, aliases, owner FROM named
+        SELECT named.subject, actions, buckets, aliases, owner, bought, cart FROM named
+        LEFT JOIN purchases ON named.subject = purchases.subject LEFT JOIN marks ON named.subject = marks.subject
         LEFT JOIN newest ON named.subject = newest.subject LEFT JOIN sums ON named.subject = sums.subject
         LEFT JOIN known ON named.subject = known.subject LEFT JOIN owned ON named.subject = owned.subject
         """
     )
+
+
+def _held(reach: Reach, *event_types: str) -> str:
+    """The newest of some events of each subject and item, numbered from a subject's newest item on."""
+    types = ", ".join(f"'{event_type}'" for event_type in event_types)
+    return f"""
+        SELECT *, ROW_NUMBER() OVER (PARTITION BY subject ORDER BY newest DESC, item_id DESC) AS nth FROM (
+            SELECT subject, item_id, MAX(occurred_ms) AS at_ms,
+                   MAX(STRUCT(occurred_ms, event_id, event_type = 'add_to_cart' AS inside)) AS newest
+            FROM {_EVENTS} WHERE event_type IN ({types}) AND occurred_ms > {reach.actions_ms} GROUP BY subject, item_id
+        )
+    """
 
 
 def items(spark: SparkSession, events: DataFrame, reach: Reach) -> DataFrame:

@@ -10,6 +10,7 @@ import msgspec
 
 from contracts.errors import ContractError, StoreError
 from contracts.features import ITEM_FEATURES, TREND_WEIGHTS, larger
+from contracts.held import CartMark, merge_bought, merge_cart
 from contracts.keys import alias_key, item_key, trending_key, user_key
 from contracts.lists import (
     MOST_ALIASES,
@@ -32,6 +33,7 @@ from stores.scripts import compare_and_set, grow_buckets
 __all__ = ["HORIZON_MS", "TRENDING_TTL_S", "ItemRow", "LiveWriter", "PersonRow", "merged"]
 
 HORIZON_MS: Final = 24 * 3600 * 1000
+HELD_S: Final = 30 * 24 * 3600
 TRENDING_TTL_S: Final = 2 * 3600
 _TOGETHER: Final = 250
 _ROUNDS: Final = 8
@@ -49,6 +51,8 @@ class PersonRow(NamedTuple):
     buckets: Buckets = MappingProxyType({})
     aliases: Mapping[str, int] = MappingProxyType({})
     owner: Owner | None = None
+    bought: Mapping[str, int] = MappingProxyType({})
+    cart: Sequence[CartMark] = ()
 
 
 class ItemRow(NamedTuple):
@@ -59,8 +63,10 @@ class ItemRow(NamedTuple):
     category: str
 
 
-def merged(value: UserValue | None, row: PersonRow, keep: int, now_us: int) -> UserValue:
-    """A person's value with the lake's in it: a union of actions, the larger of sums, the live list as it is.
+def merged(value: UserValue | None, row: PersonRow, keep: int, now_us: int, held_s: int = HELD_S) -> UserValue:
+    """A person's value with the lake's in it: unions of actions and of what they hold, the larger of sums.
+
+    The live list stays as it is. ``held_s`` is for how long purchases and carts are remembered.
 
     >>> row = PersonRow("u.1", [Action(5, "e", "view", "A")], {600: [1.0]})
     >>> once = merged(None, row, keep=40, now_us=700_000_000)
@@ -81,6 +87,8 @@ def merged(value: UserValue | None, row: PersonRow, keep: int, now_us: int) -> U
         buckets=prune_buckets(buckets, now_us // 1000, HORIZON_MS),
         aliases=_latest(known.aliases, row.aliases),
         owner=max((owner for owner in (known.owner, row.owner) if owner), default=None),
+        bought=merge_bought(known.bought, row.bought, now_us // 1000 - 1000 * held_s),
+        cart=merge_cart(known.cart, row.cart, now_us // 1000 - 1000 * held_s),
     )
 
 
@@ -145,7 +153,7 @@ class LiveWriter:
             now_us, commands, sent = now_ns() // 1000, list[Command](), list[PersonRow]()
             for row, data in zip(pending, stored, strict=True):
                 known = _readable(data)
-                value = merged(known, row, self.keep, now_us)
+                value = merged(known, row, self.keep, now_us, ttl)
                 if known is None or msgspec.structs.replace(value, rev=known.rev) != known:
                     head = (data or b"")[:REV_BYTES]
                     commands.append(compare_and_set(user_key(self.shop, row.subject), head, encode_value(value), ttl))

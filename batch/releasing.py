@@ -159,7 +159,7 @@ def _write_lists(
     work: Work, settings: Settings, manifest: Manifest, made: Made, log: Log, now_ms: int
 ) -> dict[str, int]:
     """Lists for people and items by tasks, the popular one here; how many of each."""
-    from batch.job import write_person_lists, write_similar_lists
+    from batch.job import write_person_lists, write_similar_lists, write_together_lists
 
     spark, items = work.spark, made.totals.items
     writer = ListWriter(
@@ -174,9 +174,10 @@ def _write_lists(
     recipe = (work.recipe.lists, work.recipe.model.event_weights)
     people = write_person_lists(spark, settings, writer, model, log, repeatable, recipe, now_ms, work.scratch)
     similar = write_similar_lists(spark, settings, writer, model, work.scratch)
+    together = write_together_lists(spark, settings, writer, log, items, work.scratch)
     top = popular_items(made.totals.events, _POPULAR)
     popular = writer.write(settings, [Entry("popular", "", *top.row(0, items))])
-    return {"person_lists": people, "similar_lists": similar, "popular_lists": popular}
+    return {"person_lists": people, "similar_lists": similar, "together_lists": together, "popular_lists": popular}
 
 
 def report_refusal(objects: Objects, manifest: Manifest, extra: dict[str, Any]) -> str:

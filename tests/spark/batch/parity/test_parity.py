@@ -36,7 +36,7 @@ def test_every_live_feature_is_what_the_lake_says(world: Any, shop: Any) -> None
     assert names <= set(report.features)
     few = {n: t.compared for n, t in report.features.items() if t.compared < 1000 and n.startswith(("user.", "item."))}
     assert set(few) <= {"user.alias"}, few
-    assert all(report.features[name].present > 0 for name in names), report.text()
+    assert all(report.features[name].present > 0 for name in {*names, "user.bought", "user.cart"}), report.text()
     assert report.accounts["lost"] == report.accounts["doubled"] == report.accounts["extra"] == 0
     assert report.accounts["accepted"] > report.accounts["distinct"] > 0
     assert report.accounts["rejected"] == {"not_json": 1}
@@ -144,6 +144,7 @@ def test_an_emptied_redis_is_rebuilt_from_the_lake_twice_alike(world: Any, shop:
     report = world.check(shop.name, since_ms=None, files=False)  # Redis itself says that it was rebuilt
     assert report.agreed, report.text()
     assert report.features["user.views_24h"].present > 1000
+    assert report.features["user.bought"].present > 100 < report.features["user.cart"].present
     again = rebuild(world.spark, world.settings, shop.name, now_ms=AT, now_ns=clock)
     assert again.aliases == 0
     assert again.people < 10  # money that was added up in another order may be larger in its last digit
