@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 
-class Item(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Item(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What the shop says of a product.
 
     ``repeatable`` marks what is bought again as a matter of course (groceries): it stays on the shelf after a purchase.

@@ -64,7 +64,7 @@ class BasedOn(msgspec.Struct, frozen=True, array_like=True, order=True):
     event_id: str
 
 
-class Action(msgspec.Struct, frozen=True, array_like=True, order=True):
+class Action(msgspec.Struct, frozen=True, array_like=True, order=True, gc=False):
     """One recent action. The order of the fields is the order of actions: (occurred_at, event_id)."""
 
     occurred_ms: int
@@ -73,7 +73,7 @@ class Action(msgspec.Struct, frozen=True, array_like=True, order=True):
     item_id: str
 
 
-class Reason(msgspec.Struct, frozen=True, array_like=True):
+class Reason(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One term of a score: the action's item it came from (or ``*`` for the batch list), and its share of the score."""
 
     item_id: str

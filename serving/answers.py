@@ -95,7 +95,7 @@ class Because(msgspec.Struct, omit_defaults=True):
     event_type: str | None = None
 
 
-class ShelfItem(msgspec.Struct, omit_defaults=True):
+class ShelfItem(msgspec.Struct, omit_defaults=True, gc=False):
     """A recommended item; `reason` and `because` come with `explain=true`.
 
     `new` marks one that the model does not know yet and that is on the list to be seen.

@@ -1,6 +1,7 @@
 """Keeping catalogues, rules and experiments fresh: a conditional GET every few seconds, swapped as a whole."""
 
 import asyncio
+import gc
 import logging
 import time
 from collections.abc import Callable
@@ -93,6 +94,7 @@ class Feed:
                     catalogue = Catalogue(decode_catalogue(data), self._now_ms())
                     _ = catalogue.price_positions  # here, in a thread, not while a shelf waits
                     self._catalogues[shop] = catalogue
+                    gc.freeze()  # a collection that walks over all items would hold up every shelf meanwhile
                 except (InvalidItem, OSError, EOFError) as exc:
                     _log.error("the catalogue of shop %s was not taken over: %s", shop, exc)
             if data := self._changed(visitors_path(shop)):
