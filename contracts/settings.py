@@ -164,8 +164,8 @@ class PostgresqlSettings:
     """Name or ARN of a secret in the form of RDS: JSON with ``username`` and ``password``."""
     tls: bool = True
     """Verified in full: chain and host name. False only for a server on this machine."""
-    ca_bundle: str = "/opt/liveshelf/rds-ca.pem"
-    """Path of the certificates of the RDS authorities (global-bundle.pem)."""
+    ca_bundle: str = ""
+    """Path of certificates of authorities; empty: those of RDS in all regions, which come along (stores/rds-ca.pem)."""
     connections: int = 4
     """At most, of a process; the rest wait."""
     rows_per_s: int = 5000

