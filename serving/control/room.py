@@ -64,6 +64,7 @@ class Room:
         self._newest: Figures | None = None
         self._problem = "" if self._source else _NO_SOURCE
         self._watched_until = 0.0
+        self._looked_at = -60.0
 
     async def keep(self) -> None:
         """Look until cancelled."""
@@ -72,13 +73,14 @@ class Room:
                 await self.look()
             await asyncio.sleep(_EVERY_S)
 
-    async def look(self) -> None:
+    async def look(self, limit_s: float = 3 * _LIMIT_S) -> None:
         """One look at the stream."""
         assert self._source is not None
+        self._looked_at = time.monotonic()
         try:
-            figures = await self.within(self._source.look, 3 * _LIMIT_S)
+            figures = await self.within(self._source.look, limit_s)
         except (SourceAway, TimeoutError) as exc:
-            self._problem = str(exc) or f"no answer of {self._source.name} within {3 * _LIMIT_S:.0f} s"
+            self._problem = str(exc) or f"no answer of {self._source.name} within {limit_s:.0f} s"
             self._newest = None
             return
         self._problem, self._newest = "", figures
@@ -91,10 +93,10 @@ class Room:
 
     async def stream(self, collector: CollectorStatus) -> ControlStream:
         """The stream's figures; what is away is told in ``problem``."""
-        first = time.monotonic() > self._watched_until
         self._watched_until = time.monotonic() + _WATCHED_S
-        if first and self._source and self._newest is None:
-            await self.look()
+        # Where nothing looks in the background (a function is frozen between requests), the question itself does.
+        if self._source and time.monotonic() - self._looked_at > 3 * _EVERY_S:
+            await self.look(_LIMIT_S)
         newest = self._newest
         history = (newest.history if newest else []) or points(self._looks)
         dashboard = os.environ.get(FLINK_URL) or None

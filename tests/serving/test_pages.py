@@ -70,7 +70,7 @@ def test_the_openapi_document_resolves_and_names_every_route(shop: Any) -> None:
             assert operation["summary"] and ("204" in told or good[0]["content"]), (path, method)
 
 
-@pytest.mark.parametrize("page", ["/", "/docs"])
+@pytest.mark.parametrize("page", ["/", "/control", "/sign-in", "/docs"])
 def test_a_page_and_all_its_files_come_from_this_process(shop: Any, page: str) -> None:
     html = shop.http.get(page)
     assert html.status_code == 200 and "default-src 'self'" in html.headers["content-security-policy"]

@@ -1,5 +1,6 @@
 """The control room's core: figures by hand, CloudWatch as AWS's emulator tells it, health in words."""
 
+import asyncio
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 from moto import mock_aws
 
 from contracts.lists import Action, BasedOn, RecommendationList, UserValue
+from contracts.settings import Settings
 from serving.answers import CollectorStatus
 from serving.control import health
 from serving.control.answers import Checkpoints, Job
@@ -16,6 +18,7 @@ from serving.control.cloudwatch_source import NAMESPACE, CloudWatchSource
 from serving.control.figures import Figures, SourceAway, points
 from serving.control.flink_source import FlinkSource
 from serving.control.probe import reflects, summary
+from serving.control.room import Room
 from serving.control.stored import version_of
 
 NOW = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
@@ -131,3 +134,26 @@ def test_a_manifest_of_before_the_ranker_is_shown_with_what_it_has() -> None:
 
 def test_a_collector_whose_stream_is_away_is_out_of_order() -> None:
     assert health._collector(CollectorStatus(away=True)).state == "bad"
+
+
+def test_a_question_looks_by_itself_where_nothing_does_so_in_the_background() -> None:
+    class Silent:
+        name = "cloudwatch"
+
+        def look(self) -> Figures:
+            message = "nothing is told"
+            raise SourceAway(message)
+
+    class Nobody:
+        async def redis(self, commands: Any) -> list[Any]:
+            return []
+
+    async def ask() -> Any:
+        room = Room(Settings(), Nobody(), Silent())  # type: ignore[arg-type]
+        try:
+            return await room.stream(CollectorStatus(accepted=3))
+        finally:
+            room.close()
+
+    told = asyncio.run(ask())
+    assert (told.source, told.problem, told.accepted, told.history) == ("cloudwatch", "nothing is told", 3, [])
