@@ -21,6 +21,7 @@ __all__ = ["SHOTS", "Shot", "main"]
 _DESK: Final = {"width": 1360, "height": 940}
 _PHONE: Final = {"width": 390, "height": 844}
 _PATIENCE_MS: Final = 60_000
+_LOOK: Final = ["coffee", "cheese", "strawberries", "yogurt"]
 
 
 class Shot(NamedTuple):
@@ -52,8 +53,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Take all pictures; exit code 1 with a sentence where the shop does not answer."""
     parser = argparse.ArgumentParser(prog="python -m local.screenshots", description=__doc__)
     parser.add_argument("--url", default="http://127.0.0.1:8000", help="the running shop (default: %(default)s)")
+    parser.add_argument("--sign-in", default="", help="the address that the demo prints behind: sign in as admin")
     parser.add_argument("--into", type=Path, default=checkout() / "docs" / "pages", help="folder (default: docs/pages)")
-    parser.add_argument("--look", nargs="*", default=["yogurt", "strawberries", "cheese"], help="words to search for")
+    parser.add_argument("--only", nargs="*", default=[], help="names of pictures to take (default: all)")
+    parser.add_argument(
+        "--look", nargs="*", default=["coffee", "cheese", "strawberries", "yogurt"], help="words to search for"
+    )
     parser.add_argument("--minutes", type=float, default=0.5, help="how long the control room is watched first")
     given = parser.parse_args(argv)
     given.into.mkdir(parents=True, exist_ok=True)
@@ -61,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     try:
         with browser.running() as started:
-            for shot in SHOTS:
+            for shot in (shot for shot in SHOTS if not given.only or shot.name in given.only):
                 _take(started, shot, given)
                 print(f"screenshots: {given.into / shot.name}", flush=True)
     except (LocalStackError, Error) as exc:
@@ -76,6 +81,7 @@ def _take(started: "Browser", shot: Shot, given: Any) -> None:
         color_scheme=shot.scheme,  # type: ignore[arg-type]
         reduced_motion="reduce",
         locale="en-US",
+        bypass_csp=True,  # Playwright's waiting for a condition evaluates text
     )
     try:
         page = context.new_page()
@@ -101,15 +107,15 @@ def _take(started: "Browser", shot: Shot, given: Any) -> None:
 def _visit(page: "Page", given: Any) -> None:
     page.goto(given.url)
     search = page.get_by_role("searchbox", name="Search products")
-    for word in given.look:
+    for number, word in enumerate(given.look):
         search.fill(word)
         page.wait_for_function("word => document.getElementById('products-title').textContent.includes(word)", arg=word)
         page.locator("#grid .cover").first.click()
         page.wait_for_selector("#product[open]")
         page.keyboard.press("Escape")
         page.wait_for_function("!/^–$/.test(document.getElementById('fresh-last').textContent)")
-    for at in (1, 2):
-        page.locator("#grid .add").nth(at).click()
+        if number < 2:
+            page.locator("#grid .add").nth(1).click()
     search.fill("")
     page.wait_for_selector("#shelf .reason b")
     page.wait_for_timeout(6000)  # the panel of what is known, and badges of what is new, come to rest
@@ -117,7 +123,8 @@ def _visit(page: "Page", given: Any) -> None:
 
 
 def _watch(page: "Page", given: Any) -> None:
-    page.goto(f"{given.url}/control")
+    key = given.sign_in.partition("#")[2]
+    page.goto(f"{given.url}/sign-in?next=/control#{key}" if key else f"{given.url}/control")
     page.wait_for_selector("#models tbody tr")
     page.wait_for_timeout(given.minutes * 60_000)
     page.evaluate("scrollTo(0, 0)")

@@ -27,6 +27,9 @@ LARGEST: Final = frozenset(
 """Gauges: of several instances the worst one counts."""
 
 
+RATE_MS: Final = 16_000
+
+
 class SourceAway(Exception):
     """The source of the stream's figures did not tell them; the message says why, for people."""
 
@@ -75,17 +78,24 @@ def reduced(values: Iterable[tuple[str, float]]) -> dict[str, float]:
 def points(looks: Iterable[tuple[int, Mapping[str, float]]]) -> list[Point]:
     """A line from looks at (epoch ms, values), oldest first. A counter that fell means a restart: no rate there.
 
+    A rate is over some seconds back, since Flink refreshes its figures in steps of its own.
+
     >>> [p.events_per_s for p in points([(0, {"counted": 10}), (2000, {"counted": 30}), (4000, {"counted": 5})])]
     [None, 10.0, None]
     """
     line: list[Point] = []
-    before: tuple[int, float] | None = None
+    before: list[tuple[int, float]] = []
     for at, values in looks:
         counted = values.get("counted")
         rate = None
-        if before and counted is not None and counted >= before[1] and at > before[0]:
-            rate = (counted - before[1]) * 1000 / (at - before[0])
-        before = (at, counted) if counted is not None else None
+        if counted is None or (before and counted < before[-1][1]):
+            before.clear()
+        elif before and at > before[-1][0]:
+            while len(before) > 1 and before[1][0] <= at - RATE_MS:
+                before.pop(0)
+            rate = (counted - before[0][1]) * 1000 / (at - before[0][0])
+        if counted is not None:
+            before.append((at, counted))
         quantiles = (values.get(f"freshness_{name}_ms") for name in ("p50", "p95", "p99"))
         line.append(Point(at, rate, values.get("millisBehindLatest"), *quantiles))
     return line

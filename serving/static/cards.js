@@ -12,15 +12,14 @@ export function reasonOf(item, source) {
   const [top] = because;
   if (!top || top.item_id === "*") return { words: item.reason === "popular with all customers" ? WITHOUT_TERM.popular : WITHOUT_TERM[top ? "batch" : source] ?? "", of: "" };
   const of = named(top.title ?? top.item_id).name;
-  if (top.event_type === "add_to_cart") return { words: "goes with", of, rest: "in your cart" };
-  const verb = VERBS[top.event_type];
+  const verb = top.event_type === "add_to_cart" ? "" : VERBS[top.event_type]; // what is in the cart is the plainest company
   return { words: verb ? `because you ${verb}` : "goes with", of };
 }
 
 function reasonLine(item, source) {
-  const { words, of, rest } = reasonOf(item, source);
+  const { words, of } = reasonOf(item, source);
   if (!words) return nothing;
-  return html`<p class="reason" title=${calm(item.reason ?? "")}>${icon("sparkles")}<span>${words}${of ? html` <b>${of}</b>` : nothing}${rest ? ` ${rest}` : nothing}</span></p>`;
+  return html`<p class="reason" title=${calm(item.reason ?? "")}>${icon("sparkles")}<span>${words}${of ? html` <b>${of}</b>` : nothing}</span></p>`;
 }
 
 // `on.open(item, place)` shows the product, `on.add(item)` puts it in the cart.

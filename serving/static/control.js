@@ -59,13 +59,14 @@ every(SLOW_MS, models, rejected, experiments);
 document.addEventListener("visibilitychange", () => { if (!document.hidden) { stream(); health(); } });
 
 // The tab of the section in view is marked.
-const marks = new IntersectionObserver((entries) => {
-  for (const { target, isIntersecting } of entries) {
-    const tab = document.querySelector(`.tabs a[href="#${target.id}"]`);
-    if (isIntersecting) {
-      document.querySelectorAll(".tabs [aria-current]").forEach((other) => other.removeAttribute("aria-current"));
-      tab.setAttribute("aria-current", "true");
-    }
+function mark() {
+  const sections = [...document.querySelectorAll("main > section")];
+  const at = sections.findLast((section) => section.getBoundingClientRect().top < 160) ?? sections[0];
+  for (const tab of document.querySelectorAll(".tabs a")) {
+    if (tab.hash === `#${at.id}`) tab.setAttribute("aria-current", "true");
+    else tab.removeAttribute("aria-current");
   }
-}, { rootMargin: "-130px 0px -65% 0px" });
-document.querySelectorAll("main > section").forEach((section) => marks.observe(section));
+}
+
+addEventListener("scroll", mark, { passive: true });
+mark();

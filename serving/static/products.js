@@ -11,7 +11,7 @@ export class Products {
   constructor(place, chips, { on, has }) {
     Object.assign(this, { place, chips, on, has });
     this.items = null;
-    this.categories = [];
+    this.categories = this.wanted = [];
     this.query = this.category = this.problem = "";
     this.more = false;
   }
@@ -45,6 +45,7 @@ export class Products {
     try {
       const page = await get("/v1/items", params, mine.signal);
       this.items = further ? [...this.items, ...page.items] : page.items;
+      if (!this.query && !this.category && !further) this.#noteWanted();
       this.more = page.more;
       this.problem = "";
       if (!this.items.length && !this.query && !this.category) this.again = setTimeout(() => this.load(), 3000);
@@ -65,9 +66,15 @@ export class Products {
     this.draw();
   }
 
+  // The page of all products begins with the most popular ones: their categories come first.
+  #noteWanted() {
+    this.wanted = [...new Set(this.items.map(({ category }) => category).filter(Boolean))];
+    this.#drawChips();
+  }
+
   #drawChips() {
     const chip = (category, words, sign) => html`<li><button type="button" class="chip" aria-pressed=${this.category === category} @click=${() => this.choose(category)}>${sign ? icon(sign) : nothing}${words}</button></li>`;
-    const top = this.categories.slice(0, CHIPS).map(({ category }) => category);
+    const top = [...new Set([...this.wanted, ...this.categories.map(({ category }) => category)])].slice(0, CHIPS);
     if (this.category && !top.includes(this.category)) top.unshift(this.category);
     draw(html`${chip("", "Everything", "shopping-basket")}${repeat(top, (name) => name, (name) => chip(name, calm(name), kindOf("", name).name || "tag"))}`, this.chips);
   }

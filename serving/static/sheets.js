@@ -55,12 +55,12 @@ export class ProductSheet {
   #live() {
     if (!this.live) return nothing;
     const { features, trend, conversion } = this.live;
-    const hour = features["1h"];
+    const [hour, day] = [features["1h"], features["24h"]];
     const way = trend > 0.05 ? ["trending-up", "more wanted than usual"] : trend < -0.05 ? ["trending-down", "less wanted than usual"] : ["activity", "as wanted as usual"];
     const cell = (value, words) => html`<div><dt>${words}</dt><dd><b class="num">${value}</b></dd></div>`;
     return html`<section class="now" aria-label="What everybody does with it">
-      <dl class="facts">${cell(short(hour.views), "views, last hour")}${cell(short(hour.carts), "in carts, last hour")}${cell(short(features["24h"].purchases), "bought today")}</dl>
-      <p class="soft small">${icon(way[0])} ${way[1]} · about ${percent(conversion, 1)} of views end in a purchase</p></section>`;
+      <dl class="facts">${cell(short(hour.views), "views, last hour")}${cell(short(hour.carts), "in carts, last hour")}${cell(short(day.purchases), "bought today")}</dl>
+      <p class="soft small">${icon(way[0])} ${way[1]}${day.views >= day.purchases ? ` · about ${percent(conversion, 1)} of views end in a purchase` : ""}</p></section>`;
   }
 
   #list(title, list, expected = false) {

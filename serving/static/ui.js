@@ -19,7 +19,7 @@ export const calm = (text) =>
 // "Eggs - Large, own brand, 1 dz" is a name and a detail.
 export function named(title) {
   const [name, ...rest] = calm(title).split(", ");
-  return { name: name.replace(/\s*-\s*/g, ", "), detail: rest.join(" · ") };
+  return { name: name.replace(/\s+-\s+/g, ", "), detail: rest.join(" · ") };
 }
 
 const currency = new Intl.NumberFormat("en-US", { style: "currency", currency: "USD" });
