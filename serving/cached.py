@@ -1,11 +1,14 @@
 """A small asynchronous cache: one reader at a time for a key, everyone else gets what is there, nobody waits long."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, NamedTuple, TypeVar
 
 __all__ = ["Cached"]
+
+_log = logging.getLogger(__name__)
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -20,7 +23,8 @@ class Cached(Generic[K, V]):
     """Values of ``read(key, last value)``, read again once older than ``ttl_s``; bounded to ``keep`` keys.
 
     A value that is older by less than ``stale_s`` is answered at once and read anew behind the caller's back; an older
-    one, or none, is waited for, as long as the caller has time, and then the old one has to do.
+    one, or none, is waited for, as long as the caller has time, and then the old one has to do. A read that raises is
+    logged, and the last value stays.
     """
 
     def __init__(
@@ -54,6 +58,9 @@ class Cached(Generic[K, V]):
     async def _refresh(self, key: K, last: V | None) -> None:
         try:
             value = await self._read(key, last)
+        except Exception:
+            _log.exception("%r was not read anew: the last value stays", key)
+            value = last
         finally:
             self._reading.pop(key, None)
         if len(self._values) >= self._keep and key not in self._values:

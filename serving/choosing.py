@@ -150,11 +150,12 @@ async def _first_that_has(rungs: AsyncIterator[Candidates], wish: Wish, may: Cal
     picks: list[Pick] = []
     taken: set[str] = set()
     n = wish.n
+    take, pick = taken.add, picks.append
     async for found in rungs:
         for place, item_id in enumerate(found.items):
             if may(item_id) and item_id not in taken:
-                taken.add(item_id)
-                picks.append(Pick(item_id, found, place))
+                take(item_id)
+                pick(Pick(item_id, found, place))
                 if len(picks) == n:
                     return Chosen(picks, picks[0].origin)
         if picks and not wish.narrow:

@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from serving.cached import Cached
 
 
@@ -43,6 +45,22 @@ def test_a_read_that_does_not_end_costs_the_callers_time_and_no_more() -> None:
         return found, same
 
     assert asyncio.run(scenario()) == (None, True)
+
+
+def test_a_read_that_raises_is_logged_and_the_last_value_stays(caplog: pytest.LogCaptureFixture) -> None:
+    now, reads = [0.0], iter([7])
+
+    async def read(key: str, last: int | None) -> int:
+        return next(reads)
+
+    async def scenario() -> list[int | None]:
+        cached = Cached(read, ttl_s=1.0, stale_s=1.0, clock=lambda: now[0])
+        found = [await cached.get("k")]
+        now[0] = 9.0
+        return [*found, await cached.get("k")]
+
+    assert asyncio.run(scenario()) == [7, 7]
+    assert "was not read anew" in caplog.text
 
 
 def test_the_number_of_keys_is_bounded() -> None:
