@@ -40,8 +40,7 @@ class Desk:
         self.settings = settings
         self._going: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
-        self._folder = tempfile.TemporaryDirectory(prefix="liveshelf-desk-")
-        self._file = Path(self._folder.name) / "application_properties.json"
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
 
     @cached_property
     def objects(self) -> Objects:
@@ -118,8 +117,10 @@ class Desk:
         with self._lock:
             if self._going is None or self._going.poll() is not None:
                 command = [sys.executable, "-m", "batch.forget", "run"]
-                self._file.write_text(json.dumps(to_properties(self.settings)))
-                command += ["--properties", str(self._file)]
+                self._folder = self._folder or tempfile.TemporaryDirectory(prefix="liveshelf-desk-")
+                file = Path(self._folder.name) / "application_properties.json"
+                file.write_text(json.dumps(to_properties(self.settings)))
+                command += ["--properties", str(file)]
                 self._going = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         return True
 
@@ -128,7 +129,8 @@ class Desk:
         if self._going and self._going.poll() is None:
             self._going.terminate()
             self._going.wait(10)
-        self._folder.cleanup()
+        if self._folder:
+            self._folder.cleanup()
 
 
 def expected_tag(request: Request) -> str | None:

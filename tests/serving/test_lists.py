@@ -159,7 +159,7 @@ def test_the_shops_rules_hold_where_and_when_they_say_within_seconds(shop: Any, 
         Boost(id="push", items=["i4"], factor=100, placements=["home"]),
         PerCategory(id="mixed", most=2, placements=["home"]),
     ]
-    tag = objects.replace(rules_path(SHOP), encode_rules(Rules(rules=rules)), None)
+    tag = objects.replace(rules_path(SHOP), encode_rules(Rules(rules=rules)), objects.etag(rules_path(SHOP)))
     try:
         until(lambda: ids(shop.get(path)) == ["i1", "i5", "i2", "i4"], "the rules to be read")
         home = shop.get(path, placement="home", explain=True)
