@@ -13,8 +13,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 from contracts.baked import Baked
 from contracts.errors import ContractError, InvalidItem, InvalidRules
 from contracts.experiments import Experiments, decode_experiments
+from contracts.exploration import NewItems, candidates, decode_new_items
 from contracts.items import decode_catalogue
-from contracts.lake import catalogue_path, experiments_path, rules_path, visitors_path
+from contracts.lake import catalogue_path, experiments_path, new_items_path, rules_path, visitors_path
 from contracts.merchandise import Active, activate
 from contracts.rules import NO_RULES, Rules, decode_rules
 from contracts.settings import Settings
@@ -28,6 +29,7 @@ _log = logging.getLogger(__name__)
 _PERIOD_S: Final = 5.0
 _SAMPLES: Final = 200
 _PLACEMENTS: Final = 256
+_DAY_MS: Final = 24 * 3_600_000
 _NO_EXPERIMENTS: Final = Experiments()
 
 
@@ -43,6 +45,8 @@ class Feed:
         self._catalogues: dict[str, Catalogue] = {}
         self._samples: dict[str, list[str]] = {}
         self._experiments: dict[str, Experiments] = {}
+        self._counted: dict[str, NewItems] = {}
+        self._new: dict[str, tuple[object, dict[str, tuple[int, int]]]] = {}
         self._baked = {shop: baked for shop in settings.shops if (baked := load_baked(settings, shop))}
         self._rules = {shop: baked.rules for shop, baked in self._baked.items()}
         self._active: dict[tuple[str, str], tuple[Rules, Active]] = {}
@@ -56,6 +60,10 @@ class Feed:
     def experiments(self, shop: str) -> Experiments:
         """The shop's experiments."""
         return self._experiments.get(shop, _NO_EXPERIMENTS)
+
+    def new_items(self, shop: str) -> dict[str, tuple[int, int]]:
+        """The new items of the day with their impressions and clicks; none before the batch said which are not new."""
+        return self._new[shop][1] if shop in self._new else {}
 
     def baked(self, shop: str) -> Baked | None:
         """The popular items that this deployment brought along."""
@@ -112,6 +120,20 @@ class Feed:
                     self._experiments[shop] = decode_experiments(data)
                 except ContractError as exc:
                     _log.error("the experiments of shop %s were not taken over: %s", shop, exc)
+
+            if data := self._changed(new_items_path(shop)):
+                try:
+                    self._counted[shop] = decode_new_items(data)
+                except ContractError as exc:
+                    _log.error("the new items of shop %s were not taken over: %s", shop, exc)
+            self._renew(shop)
+
+    def _renew(self, shop: str) -> None:
+        """Choose the day's new items where the day, the catalogue or what is known of them changed."""
+        catalogue, counted, day = self.catalogue(shop), self._counted.get(shop), self._now_ms() // _DAY_MS
+        made_of = (day, catalogue.loaded_at, counted.made_at if counted else None)
+        if counted is not None and (shop not in self._new or self._new[shop][0] != made_of):
+            self._new[shop] = made_of, candidates(catalogue.items, counted, day)
 
     def _changed(self, path: str) -> bytes | None:
         """The object's content if it is not the one read last."""

@@ -20,6 +20,7 @@ from serving.budget import Budget
 from serving.catalogue import Catalogue
 from serving.choosing import Candidates, Held, choose, filters_of, may_show, never
 from serving.composed import composed, newest_items
+from serving.exploring import explored
 from serving.feed import Feed
 from serving.person import Memory, Person, Stored
 from serving.reader import Reader
@@ -128,7 +129,18 @@ class Ladder:
         held = self.held(visitor, person)
         may = may_show(catalogue, self.never(held, wish, catalogue, now_ms, active), wish)
         rungs = self._rungs(visitor.shop, person, wish, treatment.changes, budget)
-        chosen = await choose(rungs, active, wish, catalogue, may)
+        chosen = explored(
+            await choose(rungs, active, wish, catalogue, may),
+            self._feed.new_items(visitor.shop),
+            self._feed.experiments(visitor.shop).exploration,
+            treatment.changes,
+            subject=person.subject,
+            wish=wish,
+            active=active,
+            catalogue=catalogue,
+            may=may,
+            now_ms=now_ms,
+        )
         rows = rows_of(chosen.picks, catalogue, person.actions if wish.explain else None)
         shelf = shelf_of(visitor.id, person.known_as, chosen, rows, filters_of(held, wish, catalogue))
         return sealed(shelf, treatment, now_ms), person.keys

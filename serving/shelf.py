@@ -27,6 +27,7 @@ _OF_SOURCE: Final = {
     "similar": "similar",
     "together": "often bought together",
     "cart": "goes with your cart",
+    "new": "new in the shop",
 }
 PINNED: Final = "chosen by the shop"
 NONE: Final = Candidates("none", None, (), ())
@@ -61,6 +62,8 @@ def rows_of(picks: Iterable[Pick], catalogue: Catalogue, actions: Sequence[Actio
             if item is not None
             else ShelfItem(item_id, item_id, "", None, score)
         )
+        if origin is not None and origin.source == "new":
+            row.new = True
         if did is not None:
             _explain(row, origin, place, did, catalogue)
         rows.append(row)
