@@ -295,7 +295,8 @@ def test_tasks_that_write_at_a_time_share_the_rates_of_the_run(
             rates.append(rate)
             super().__init__(rate)
 
-    monkeypatch.setattr("batch.publish.Pace", Noted)
+    for module in ("batch.publish", "stores.dynamodb"):
+        monkeypatch.setattr(f"{module}.Pace", Noted)
     writer = ListWriter(SHOP, "v1", int(datetime.now(UTC).timestamp() * 1000), 600, writers=4)
     assert writer.write(settings, [Entry("popular", "", ["a"], [1.0])]) == 1
     assert rates == [settings.training.dynamodb_units_per_s / 4, settings.training.redis_commands_per_s / 4]
