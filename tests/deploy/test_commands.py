@@ -159,6 +159,31 @@ def test_after_a_failed_stack_the_command_names_the_cause_and_a_repetition_goes_
     assert aws.application.flows
 
 
+def test_what_an_interrupted_run_began_is_waited_for(place: Place, aws: Any, said: list[str]) -> None:
+    aws.application.healthy = {"flink/1.zip"}
+    up(place, "1")
+    stack = aws.stacks[f"{PREFIX}-ingestion"]
+    states = iter(["UPDATE_IN_PROGRESS", "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS"])
+    describe = aws.do_DescribeStacks
+
+    def later(given: dict[str, Any]) -> dict[str, Any]:
+        if given.get("StackName") == f"{PREFIX}-ingestion":
+            stack.status = next(states, "UPDATE_COMPLETE")
+        return dict(describe(given))
+
+    aws.do_DescribeStacks = later
+    up(place, "1")
+    assert f"  {PREFIX}-ingestion: UPDATE_IN_PROGRESS, from an earlier run; waited for" in said
+
+
+def test_a_stack_that_cannot_be_mended_from_here_is_left_alone(place: Place, aws: Any) -> None:
+    aws.application.healthy = {"flink/1.zip"}
+    up(place, "1")
+    aws.stacks[f"{PREFIX}-ingestion"].status = "UPDATE_ROLLBACK_FAILED"
+    with pytest.raises(DeploymentError, match="continue update rollback"):
+        up(place, "1")
+
+
 def test_a_job_that_runs_without_output_is_no_success(place: Place, aws: Any) -> None:
     with pytest.raises(DeploymentError, match="no output"):
         up(place, "1")
