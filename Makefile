@@ -57,7 +57,7 @@ showcase: setup ## A small shop on the real stream without a training: up in a m
 
 synth: $(READY) ## The CloudFormation of ENV=dev|small|large into build/cdk.out, checked, offline (ARGS=--help: choices)
 	@$(PY) -m deploy.cdk.app --env $(or $(ENV),dev) $(ARGS)
-	@echo "synth: cfn-lint"; $(PY) -m cfnlint build/cdk.out/*.template.json
+	@echo "synth: cfn-lint"; .venv/bin/cfn-lint build/cdk.out/*.template.json
 
 .PHONY: package
 package: setup ## Build what runs on AWS into build/: the Flink zip, the Spark environment, the Lambda zip

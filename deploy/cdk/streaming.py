@@ -20,7 +20,7 @@ from deploy.cdk.stores import Stores
 from deploy.flink_zip import RUN_OPTIONS, RUN_OPTIONS_GROUP
 from deploy.stream_settings import stream_settings
 
-__all__ = ["RUN_OPTIONS", "RUN_OPTIONS_GROUP", "Streaming"]
+__all__ = ["Streaming"]
 
 _LOG_STREAM: Final = "application"
 _UNITS: Final = {"ms": 1, "s": 1000, "min": 60_000}

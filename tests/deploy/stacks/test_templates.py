@@ -1,0 +1,296 @@
+"""What the templates promise: every part of the loop is there, kept, encrypted, and allowed no more than it needs."""
+
+import subprocess
+import sys
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contracts.datasets import DATASETS
+from contracts.lake import ERRORS_PREFIX, compacted_path, dataset_prefix, day_prefix, features_day_prefix
+from deploy.cdk.ingestion import HALF_UPLOAD_DAYS, SNAPSHOT_DAYS
+from deploy.flink_zip import RUN_OPTIONS, RUN_OPTIONS_GROUP
+from deploy.stream_settings import stream_settings
+
+LOOP = {
+    "foundation": {"AWS::KMS::Key", "AWS::S3::Bucket", "AWS::SNS::Topic"},
+    "network": {"AWS::EC2::VPC", "AWS::EC2::VPCEndpoint", "AWS::EC2::FlowLog", "AWS::EC2::SecurityGroup"},
+    "ingestion": {
+        "AWS::Kinesis::Stream",
+        "AWS::KinesisFirehose::DeliveryStream",
+        "AWS::S3::Bucket",
+        "AWS::Glue::Database",
+        "AWS::Glue::Table",
+        "AWS::Athena::WorkGroup",
+    },
+    "stores": {"AWS::DynamoDB::Table", "AWS::ElastiCache::ServerlessCache", "AWS::ElastiCache::User"},
+    "streaming": {
+        "AWS::KinesisAnalyticsV2::Application",
+        "AWS::KinesisAnalyticsV2::ApplicationCloudWatchLoggingOption",
+        "AWS::Logs::LogGroup",
+    },
+    "training": {"AWS::EMRServerless::Application", "AWS::StepFunctions::StateMachine", "AWS::Scheduler::Schedule"},
+    "serving": {
+        "AWS::ApiGatewayV2::Api",
+        "AWS::Lambda::Function",
+        "AWS::Lambda::EventSourceMapping",
+        "AWS::SQS::Queue",
+        "AWS::SecretsManager::Secret",
+        "AWS::CloudFront::Distribution",
+        "AWS::CloudFront::OriginAccessControl",
+        "AWS::S3::Bucket",
+    },
+    "monitoring": {
+        "AWS::CloudWatch::Alarm",
+        "AWS::CloudWatch::Dashboard",
+        "AWS::Logs::QueryDefinition",
+        "AWS::Budgets::Budget",
+    },
+}
+DATA = (
+    "AWS::Kinesis::Stream",
+    "AWS::DynamoDB::Table",
+    "AWS::KMS::Key",
+    "AWS::SQS::Queue",
+    "AWS::SecretsManager::Secret",
+    "AWS::RDS::DBCluster",
+    "AWS::ECR::Repository",
+)
+
+
+@pytest.fixture(params=["dev", "large"])
+def each(request: pytest.FixtureRequest) -> Any:
+    return request.getfixturevalue(request.param)
+
+
+def test_every_part_of_the_loop_is_in_the_stack_of_its_unit(dev: Any, large: Any) -> None:
+    for deployment in (dev, large):
+        assert set(deployment.templates) == set(LOOP)
+        for unit, types in LOOP.items():
+            assert types <= {r.type for r in deployment.resources() if r.stack == unit}, unit
+    more = {r.type for r in large.resources()}
+    assert {
+        "AWS::RDS::DBCluster",
+        "AWS::ECS::Service",
+        "AWS::CloudFront::VpcOrigin",
+        "AWS::IAM::InstanceProfile",
+    } <= more
+
+
+def test_cfn_lint_finds_nothing(dev: Any, large: Any) -> None:
+    files = [str(path) for it in (dev, large) for path in it.folder.glob("*.template.json")]
+    found = subprocess.run([Path(sys.executable).with_name("cfn-lint"), *files], capture_output=True, text=True)
+    assert (found.returncode, found.stdout + found.stderr) == (0, "")
+
+
+def test_the_stacks_need_no_bootstrap_and_ask_no_account(each: Any) -> None:
+    for template in each.templates.values():
+        assert "Parameters" not in template
+        assert "Rules" not in template
+
+
+def test_no_policy_holds_a_wildcard_action(each: Any) -> None:
+    for resource in each.resources():
+        documents = [resource.properties.get("PolicyDocument"), resource.properties.get("KeyPolicy")]
+        documents += [policy["PolicyDocument"] for policy in resource.properties.get("Policies", [])]
+        for statement in (s for d in documents if d for s in d["Statement"] if s["Effect"] == "Allow"):
+            actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
+            # That the account's own IAM decides about its key is what AWS puts into every key's policy.
+            root = resource.type == "AWS::KMS::Key" and actions == ["kms:*"]
+            assert root or not [a for a in actions if "*" in a], (resource.logical, actions)
+
+
+def test_every_role_is_of_one_part_and_of_one_service(each: Any) -> None:
+    parts: dict[str, list[str]] = {}
+    for role in each.resources("AWS::IAM::Role"):
+        (statement,) = role.properties["AssumeRolePolicyDocument"]["Statement"]
+        assert isinstance(statement["Principal"]["Service"], str)
+        parts.setdefault(role.properties["Description"], []).append(role.logical)
+    assert all(len(roles) == 1 for roles in parts.values()), parts
+
+
+def test_the_stream_role_reads_events_and_models_and_writes_its_datasets_and_nothing_else(dev: Any) -> None:
+    actions = dev.actions("Role")  # of the stack streaming: the only role of that bare name
+    lake = "arn:aws:s3:::liveshelf-dev-lake-123456789012-eu-central-1"
+    stream = "arn:aws:kinesis:eu-central-1:123456789012:stream/liveshelf-dev-behaviour"
+    reads = {"DescribeStream", "DescribeStreamSummary", "GetRecords", "GetShardIterator", "ListShards"}
+    assert {r: a for r, a in actions.items() if any("kinesis:" in one for one in a)} == {
+        stream: {f"kinesis:{each}" for each in reads}
+    }
+    written = {r for r, a in actions.items() if "s3:PutObject" in a}
+    assert written == {f"{lake}/shop=default/dataset=*", f"{lake}/shop=_unknown/dataset=*"}
+    assert {r for r, a in actions.items() if any(one.startswith("s3:Get") for one in a)} - written == {
+        lake,
+        f"{lake}/shop=default/models/*",
+        f"{lake}/shop=default/catalogue/items.jsonl.gz",
+        "arn:aws:s3:::liveshelf-dev-artefacts-123456789012-eu-central-1/flink/not-built.zip",
+    }
+    assert not any("dynamodb:" in one or "secretsmanager:" in one for a in actions.values() for one in a)
+
+
+def test_recommendations_read_and_cannot_write_anything_but_their_log(dev: Any) -> None:
+    verbs = {one for a in dev.actions("RecommendRole").values() for one in a}
+    assert {one for one in verbs if not one.startswith(("ec2:", "logs:"))} == {
+        "dynamodb:GetItem",
+        "elasticache:Connect",
+        "kms:Decrypt",
+        "kms:GenerateDataKey",
+        "s3:GetObject",
+        "s3:ListBucket",
+        "secretsmanager:GetSecretValue",
+    }
+
+
+def test_the_collector_puts_events_and_spools_and_cannot_read_them_back(dev: Any) -> None:
+    verbs = {one for a in dev.actions("CollectorRole").values() for one in a if not one.startswith(("logs:", "kms:"))}
+    assert verbs == {"kinesis:PutRecords", "sqs:SendMessage", "secretsmanager:GetSecretValue"}
+
+
+def test_each_part_logs_in_to_the_cache_as_itself(dev: Any) -> None:
+    user = "arn:aws:elasticache:eu-central-1:123456789012:user:liveshelf-dev-"
+    for role, part in (("Role", "stream"), ("JobRole", "trainer"), ("RecommendRole", "serving")):
+        users = {r for r, a in dev.actions(role).items() if "elasticache:Connect" in a and ":user:" in r}
+        assert users == {user + part}
+
+
+def test_every_store_is_encrypted_with_our_key(each: Any) -> None:
+    key = next(r.logical for r in each.resources("AWS::KMS::Key"))
+    arn = f"<{key}.Arn>"
+    kept = {
+        "AWS::Kinesis::Stream": lambda p: p["StreamEncryption"]["KeyId"],
+        "AWS::DynamoDB::Table": lambda p: p["SSESpecification"]["KMSMasterKeyId"],
+        "AWS::ElastiCache::ServerlessCache": lambda p: p["KmsKeyId"],
+        "AWS::SQS::Queue": lambda p: p["KmsMasterKeyId"],
+        "AWS::SNS::Topic": lambda p: p["KmsMasterKeyId"],
+        "AWS::SecretsManager::Secret": lambda p: p["KmsKeyId"],
+        "AWS::Logs::LogGroup": lambda p: p["KmsKeyId"],
+        "AWS::Lambda::Function": lambda p: p["KmsKeyArn"],
+        "AWS::RDS::DBCluster": lambda p: p["KmsKeyId"],
+        "AWS::Scheduler::Schedule": lambda p: p["KmsKeyArn"],
+        "AWS::StepFunctions::StateMachine": lambda p: p["EncryptionConfiguration"]["KmsKeyId"],
+    }
+    for type, of in kept.items():
+        assert {of(r.properties) for r in each.resources(type)} <= {arn}, type
+    for bucket in each.resources("AWS::S3::Bucket"):
+        (rule,) = bucket.properties["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+        how = rule["ServerSideEncryptionByDefault"]
+        public_or_logs = bucket.properties["BucketName"].split("-")[2] in {"pages", "logs"}
+        assert how == (
+            {"SSEAlgorithm": "AES256"} if public_or_logs else {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": arn}
+        )
+
+
+def test_no_bucket_is_public_and_none_is_read_without_tls(each: Any) -> None:
+    buckets = {r.logical: r for r in each.resources("AWS::S3::Bucket")}
+    for bucket in buckets.values():
+        assert set(bucket.properties["PublicAccessBlockConfiguration"].values()) == {True}
+    refused = {
+        policy.properties["Bucket"].strip("<>")
+        for policy in each.resources("AWS::S3::BucketPolicy")
+        for s in policy.properties["PolicyDocument"]["Statement"]
+        if s["Effect"] == "Deny" and s["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+    }
+    assert refused == set(buckets)
+
+
+def test_data_outlive_their_stack(each: Any) -> None:
+    for type in DATA:
+        assert all(r.retained for r in each.resources(type)), type
+    buckets = {r.properties["BucketName"].split("-")[2]: r.retained for r in each.resources("AWS::S3::Bucket")}
+    assert buckets == {"lake": True, "artefacts": True, "logs": True, "pages": False}
+
+
+def test_uploads_under_way_are_kept_longer_than_any_snapshot_that_could_need_them(dev: Any) -> None:
+    rules = dev.named("AWS::S3::Bucket", "Lake").properties["LifecycleConfiguration"]["Rules"]
+    (days,) = [r["AbortIncompleteMultipartUpload"]["DaysAfterInitiation"] for r in rules if "Abort" in str(r)]
+    assert days == HALF_UPLOAD_DAYS > SNAPSHOT_DAYS
+
+
+def test_firehose_writes_lines_where_the_batch_looks_for_them(dev: Any) -> None:
+    delivery = dev.one("AWS::KinesisFirehose::DeliveryStream").properties
+    lake = delivery["ExtendedS3DestinationConfiguration"]
+    stamps = {"yyyy": "2026", "MM": "01", "dd": "05"}
+    prefix = lake["Prefix"]
+    for pattern, value in stamps.items():
+        prefix = prefix.replace(f"!{{timestamp:{pattern}}}", value)
+    assert prefix == day_prefix(date(2026, 1, 5))
+    assert lake["ErrorOutputPrefix"].startswith(ERRORS_PREFIX)
+    assert lake["CompressionFormat"] == "GZIP"
+    (processor,) = lake["ProcessingConfiguration"]["Processors"]
+    assert processor["Type"] == "AppendDelimiterToRecord"
+    assert delivery["DeliveryStreamType"] == "KinesisStreamAsSource"
+
+
+def test_athena_finds_what_the_stream_and_firehose_write(large: Any) -> None:
+    values = {"shop": "tea", "year": "2026", "month": "01", "day": "05", "hour": "07"}
+    found = {}
+    for table in large.resources("AWS::Glue::Table"):
+        given = table.properties["TableInput"]
+        template = given["Parameters"]["storage.location.template"]
+        for key, value in values.items():
+            template = template.replace(f"${{{key}}}", value)
+        found[given["Name"]] = template.removeprefix("s3://liveshelf-large-lake-123456789012-eu-central-1/")
+        projected = {
+            k.split(".")[1] for k in given["Parameters"] if k.startswith("projection.") and k.endswith(".type")
+        }
+        assert projected == {key["Name"] for key in given["PartitionKeys"]}
+    day, hour = date(2026, 1, 5), "hour=07/"
+    time = "year=2026/month=01/day=05/hour=07/"
+    assert found == {
+        "events": day_prefix(day),
+        "item_features": features_day_prefix("tea", "item", day) + hour,
+        "user_features": features_day_prefix("tea", "user", day) + hour,
+        "dead_letter": dataset_prefix("tea", "dead-letter") + time,
+        "served": dataset_prefix("tea", "served") + time,
+    } | {name: found[name] for name in DATASETS.keys() - {"item_features", "user_features", "dead_letter", "served"}}
+    assert compacted_path("tea", "item", day, 7).startswith("shop=tea/dataset=features-compact/")
+
+
+def test_the_application_is_what_the_package_holds_and_runs_as_the_benchmarks_do(dev: Any) -> None:
+    application = dev.one("AWS::KinesisAnalyticsV2::Application").properties
+    configuration = application["ApplicationConfiguration"]
+    assert application["RuntimeEnvironment"] == "FLINK-1_20"
+    assert configuration["ApplicationCodeConfiguration"]["CodeContent"]["S3ContentLocation"]["FileKey"].startswith(
+        "flink/"
+    )
+    checkpoints = configuration["FlinkApplicationConfiguration"]["CheckpointConfiguration"]
+    assert (
+        f"{checkpoints['CheckpointInterval'] // 1000} s" == stream_settings().flink["execution.checkpointing.interval"]
+    )
+    assert configuration["ApplicationSnapshotConfiguration"] == {"SnapshotsEnabled": True}
+    groups = {g["PropertyGroupId"]: g["PropertyMap"] for g in configuration["EnvironmentProperties"]["PropertyGroups"]}
+    assert groups[RUN_OPTIONS_GROUP] == RUN_OPTIONS
+    assert all(text for group in groups.values() for text in group.values()), "the service takes no empty value"
+
+
+def test_nothing_in_the_network_is_reached_from_outside(each: Any) -> None:
+    for group in each.resources("AWS::EC2::SecurityGroup"):
+        for rule in group.properties.get("SecurityGroupIngress", []):
+            assert rule.get("CidrIp", "10.20.0.0/16") == "10.20.0.0/16", group.logical
+    for subnet in each.resources("AWS::EC2::Subnet"):
+        assert subnet.properties["MapPublicIpOnLaunch"] is False
+
+
+def test_every_alarm_tells_somebody_and_names_its_page_of_the_runbook(each: Any) -> None:
+    topic = each.one("AWS::SNS::Topic")
+    for alarm in each.resources("AWS::CloudWatch::Alarm"):
+        name = alarm.properties["AlarmName"].removeprefix(f"liveshelf-{each.name}-")
+        assert alarm.properties["AlarmActions"] == [f"<{topic.logical}>"]
+        assert alarm.properties["AlarmDescription"].endswith(f"docs/runbook.md#{name}")
+        assert len(alarm.properties["Metrics"]) <= 10, "CloudWatch takes ten figures an alarm"
+
+
+def test_what_alarms_ask_of_the_job_is_reported_by_it(each: Any) -> None:
+    from streaming.measures import METRICS
+
+    ours = {metric.name for metrics in METRICS.values() for metric in metrics}
+    asked = set()
+    for alarm in each.resources("AWS::CloudWatch::Alarm"):
+        for metric in alarm.properties["Metrics"]:
+            if "_" in (name := metric.get("MetricStat", {}).get("Metric", {}).get("MetricName", "")):
+                asked.add(name)
+            elif "_" in (query := metric.get("Expression", "")) and query.startswith("SELECT"):
+                asked.add(query.partition("MAX(")[2].partition(")")[0])
+    assert {"freshness_p99_ms", "model_age_s", "events_in", "rejected_not_json"} <= asked <= ours
