@@ -25,7 +25,14 @@ from typing import Any, Final, TextIO
 
 __all__ = ["COMMANDS", "OUTCOMES", "main"]
 
-COMMANDS: Final = ("batch.compact", "batch.models", "batch.parity", "batch.rebuild", "batch.train")
+COMMANDS: Final = (
+    "batch.attribution",
+    "batch.compact",
+    "batch.models",
+    "batch.parity",
+    "batch.rebuild",
+    "batch.train",
+)
 OUTCOMES: Final = {0: "published", 2: "invalid", 3: "refused", 4: "overtaken"}
 _DIFFERS: Final = {"batch.parity": {1: "differs"}, "batch.compact": {3: "incomplete"}}
 _DONE: Final = "done"

@@ -1,4 +1,4 @@
-"""The HTTP API: events to the collector, everything else to the recommendations; throttled, and every call logged."""
+"""The HTTP API: events, what operators see, and everything else; throttled, and every call logged."""
 
 import json
 from typing import Any, Final
@@ -15,7 +15,7 @@ from deploy.cdk.profiles import Profile
 
 __all__ = ["Api"]
 
-_ROUTES: Final = {"collector": ("POST /v1/events",), "recommend": ("$default",)}
+_ROUTES: Final = {"collector": ("POST /v1/events",), "control": ("ANY /v1/admin/{proxy+}",), "recommend": ("$default",)}
 _LOGGED: Final = ("requestId", "routeKey", "status", "protocol", "responseLatency", "integrationErrorMessage", "ip")
 """No paths: they hold the ids of people."""
 

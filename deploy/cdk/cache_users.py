@@ -30,9 +30,9 @@ def _rule(*commands: str, keys: str = "~*") -> str:
 
 ACCESS: Final[Mapping[str, str]] = {
     "stream": _rule(*_READ, *_SCRIPTED, "zadd"),
-    "trainer": _rule(*_READ, *_SCRIPTED, "zadd", "scan"),
+    "trainer": _rule(*_READ, *_SCRIPTED, "zadd", "scan", "del"),
     "serving": _rule(*_READ),
 }
-"""By part: the stream and the trainer write, serving reads."""
+"""By part: the stream and the trainer write, serving reads. The trainer also deletes people who ask for it."""
 
 CACHE_PARTS: Final = tuple(ACCESS)

@@ -6,8 +6,9 @@ from typing import Any, Final
 from aws_cdk import Aws
 from aws_cdk import aws_glue as glue
 
+from contracts.attribution import ITEM_COLUMNS, TOTAL_COLUMNS, UNIT_COLUMNS
 from contracts.datasets import DATASETS, Dataset
-from contracts.lake import EVENTS_PREFIX
+from contracts.lake import EVENTS_PREFIX, attribution_prefix
 
 __all__ = ["add_tables"]
 
@@ -19,6 +20,9 @@ _GLUE: Final = {
     "TIMESTAMP(3)": "timestamp",
     "BYTES": "binary",
 }
+_HIVE: Final = {"long": "bigint"}
+_ATTRIBUTION: Final = {"totals": TOTAL_COLUMNS, "units": UNIT_COLUMNS, "items": ITEM_COLUMNS}
+_DAYS: Final = ("shop", "year", "month", "day")
 _RANGES: Final = {"year": ("2024,2044", 4), "month": ("1,12", 2), "day": ("1,31", 2), "hour": ("0,23", 2)}
 
 # As in an event (contracts.events); unknown fields stay in the objects. Times are text: RFC 3339 as it was sent.
@@ -45,8 +49,12 @@ _PARQUET: Final = (
 
 
 def add_tables(scope: Any, *, database: glue.CfnDatabase, bucket: str, shops: Sequence[str]) -> None:
-    """Tables ``events``, ``item_features``, ``user_features``, ``dead_letter``, ``served``, in a database."""
+    """Tables ``events``, those of the stream (:mod:`contracts.datasets`) and of the attribution, in a database."""
     _table(scope, database, bucket, "events", _EVENT, ("year", "month", "day"), EVENTS_PREFIX, _JSON, shops)
+    for name, kinds in _ATTRIBUTION.items():
+        columns = {column: _HIVE.get(kind, kind) for column, kind in kinds.items()}
+        folders = f"{attribution_prefix('${shop}')}table={name}/"
+        _table(scope, database, bucket, f"attribution_{name}", columns, _DAYS, folders, _PARQUET, shops)
     for name, dataset in DATASETS.items():
         columns = {column: _GLUE[kind] for column, kind in dataset.columns.items()}
         keys = [key for key in dataset.partition if key not in {"dataset", "entity"}]

@@ -25,6 +25,7 @@ HANDLERS: Final = {
     "collector": "serving.functions.collect",
     "drain": "serving.functions.drain",
     "recommend": "serving.functions.recommend",
+    "control": "serving.functions.recommend",
 }
 """Where Lambda begins, by part."""
 _TRIES: Final = 12

@@ -2,7 +2,8 @@
 
 What a run does, by ``mode`` of its input::
 
-    daily    Process (hours of features into one file each) ▸ Train ▸ Verify (live values against the lake) ▸ Prune
+    daily    Process (hours of features into one file each) ▸ Attribute (what shown lists led to) ▸ Train
+             ▸ Verify (live values against the lake) ▸ Prune
     hourly   Train, of the items that new visits touched
 
 Train is one command that loads what is new, makes its sums, solves, judges the candidate and publishes it, pointer
@@ -27,7 +28,7 @@ State = dict[str, Any]
 DAILY: Final = "daily"
 HOURLY: Final = "hourly"
 _TRAIN: Final[Mapping[str, Sequence[str]]] = {DAILY: (), HOURLY: ("--targets", "touched", "--search", "never")}
-_MINUTES: Final = {"process": 60, "train": 360, "verify": 60, "prune": 30}
+_MINUTES: Final = {"process": 60, "attribute": 60, "train": 360, "verify": 60, "prune": 30}
 _CREATE_MINUTES: Final = 30
 
 _AGAIN: Final = [
@@ -66,7 +67,8 @@ def definition(kind: Kind, *, workers: int, submit: Sequence[str]) -> dict[str, 
             "Choices": [{"Variable": "$.mode", "StringEquals": HOURLY, "Next": "Train"}],
             "Default": "Process",
         },
-        "Process": make.step("process", "batch.compact", "'[]'", next="Train", failed="Train"),
+        "Process": make.step("process", "batch.compact", "'[]'", next="Attribute", failed="Attribute"),
+        "Attribute": make.step("attribute", "batch.attribution", "'[]'", next="Train", failed="Train"),
         "Train": make.step("train", "batch.train", "$.train", next="ReadOutcome", failed=make.end("Failed")),
         "ReadOutcome": _read("train", next="Outcome", failed=make.end("Failed")),
         "Outcome": {

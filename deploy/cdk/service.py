@@ -96,7 +96,10 @@ class Service:
             image=ecs.ContainerImage.from_ecr_repository(self.repository, _TAG),
             command=["python", "-m", "serving", "--host", "0.0.0.0", "--port", str(_PORT)],
             port_mappings=[ecs.PortMapping(container_port=_PORT)],
-            environment={ENVIRONMENT_VARIABLE: json.dumps(properties(settings))},
+            environment={
+                ENVIRONMENT_VARIABLE: json.dumps(properties(settings)),
+                "LIVESHELF_FLINK_APPLICATION": names.flink,
+            },
             logging=ecs.LogDriver.aws_logs(stream_prefix="service", log_group=group),
             readonly_root_filesystem=False,
         )

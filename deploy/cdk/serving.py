@@ -8,7 +8,17 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as functions
 
-from contracts.lake import catalogue_path, experiments_path, visitors_path
+from contracts.lake import (
+    UNKNOWN_SHOP,
+    catalogue_path,
+    dataset_prefix,
+    experiment_results_path,
+    experiments_path,
+    models_prefix,
+    new_items_path,
+    rules_path,
+    visitors_path,
+)
 from deploy.artefacts import Artefacts
 from deploy.cdk.access import allow
 from deploy.cdk.api import Api
@@ -23,7 +33,7 @@ from deploy.cdk.stores import Stores
 
 __all__ = ["Serving"]
 
-_READ_FILES = (catalogue_path, experiments_path, visitors_path)
+_READ_FILES = (catalogue_path, experiments_path, new_items_path, rules_path, visitors_path)
 
 
 class Serving(Stack):
@@ -69,6 +79,14 @@ class Serving(Stack):
             "recommend": add_function(
                 self, "recommend", description="Recommendations: reads lists", network=network, **common
             ),
+            "control": add_function(
+                self,
+                "control",
+                description="Control room: reads figures, models and rejected records",
+                network=network,
+                environment={"LIVESHELF_FLINK_APPLICATION": names.flink},
+                **common,
+            ),
         }
         self._grant(stores)
         self._feed_drain()
@@ -93,7 +111,10 @@ class Serving(Stack):
         take = ("ReceiveMessage", "DeleteMessage", "ChangeMessageVisibility", "GetQueueAttributes")
         allow(self.parts["drain"].role, [f"sqs:{each}" for each in take], [self.spool.queue_arn])
         self._grant_reading(self.parts["recommend"].role, stores)
-        for part in ("collector", "recommend"):
+        control = self.parts["control"].role
+        self._grant_reading(control, stores)
+        self._grant_control(control)
+        for part in ("collector", "recommend", "control"):
             allow(self.parts[part].role, ["secretsmanager:GetSecretValue"], [self.keys.ref])
 
     def _grant_reading(self, role: iam.Role, stores: Stores) -> None:
@@ -108,6 +129,18 @@ class Serving(Stack):
         if stores.database is not None:
             secret = stores.database.attr_master_user_secret_secret_arn
             allow(role, ["secretsmanager:GetSecretValue"], [secret])
+
+    def _grant_control(self, role: iam.Role) -> None:
+        """What operators look at: figures of the job, versions of the model, rejected records, experiments' results."""
+        lake = self._names.bucket_arn(self._names.lake_bucket)
+        because = "CloudWatch lets figures be read on everything or on nothing."
+        allow(role, ["cloudwatch:GetMetricData", "cloudwatch:ListMetrics"], ["*"], because=because)
+        allow(role, ["kinesis:DescribeStreamSummary"], [self._names.stream_arn])
+        read = [models_prefix(shop) for shop in self._shops]
+        read += [dataset_prefix(shop, "dead-letter") for shop in (*self._shops, UNKNOWN_SHOP)]
+        read += [experiment_results_path(shop, "*").removesuffix("*.json") for shop in self._shops]
+        because = "Versions, files of the stream and experiments come and go below these."
+        allow(role, ["s3:GetObject"], [f"{lake}/{prefix}*" for prefix in read], because=because)
 
     def _feed_drain(self) -> None:
         functions.CfnEventSourceMapping(
@@ -125,6 +158,7 @@ class Serving(Stack):
             return None
         service = Service(self, names=self._names, profile=profile, network=network, key=self._key, settings=settings)
         self._grant_reading(service.role, stores)
+        self._grant_control(service.role)
         allow(service.role, ["kinesis:PutRecords"], [self._names.stream_arn])
         allow(service.role, ["secretsmanager:GetSecretValue"], [self.keys.ref])
         allow(service.role, ["kms:Decrypt", "kms:GenerateDataKey"], [self._key.key_arn])

@@ -9,6 +9,7 @@ from aws_cdk import aws_kinesisanalyticsv2 as flink
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_logs as logs
 
+from contracts.forgetting import tombstones_path
 from contracts.lake import catalogue_path
 from deploy.artefacts import Artefacts
 from deploy.cdk.access import allow, service_role
@@ -104,7 +105,8 @@ def _grant_data(role: iam.Role, names: Names, shops: Sequence[str], artefacts: A
         [f"{lake}/shop={shop}/models/*" for shop in shops],
         because="Versions of models come and go; the prefix holds nothing else.",
     )
-    allow(role, ["s3:GetObject"], [f"{lake}/{catalogue_path(shop)}" for shop in shops])
+    files = (catalogue_path, tombstones_path)
+    allow(role, ["s3:GetObject"], [f"{lake}/{path(shop)}" for shop in shops for path in files])
     allow(role, ["elasticache:Connect"], names.cache_arns("stream"))
     allow(role, ["kms:Decrypt", "kms:GenerateDataKey"], [key.key_arn])
 

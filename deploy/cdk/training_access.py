@@ -5,16 +5,12 @@ from collections.abc import Sequence
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 
-from contracts.lake import EVENTS_PREFIX, catalogue_path
+from contracts.lake import ERRORS_PREFIX, EVENTS_PREFIX, UNKNOWN_SHOP, dataset_prefix
 from deploy.artefacts import Artefacts
 from deploy.cdk.access import allow
 from deploy.cdk.names import Names, account_arn
 
 __all__ = ["grant_data", "grant_job", "grant_machine"]
-
-_WRITTEN = ("moments", "models", "reports", "runs", "scratch", "dataset=features-compact")
-"""Folders of a shop that the trainer keeps."""
-_READ = ("dataset=features", "dataset=served")
 
 
 def grant_job(role: iam.Role, names: Names, shops: Sequence[str], artefacts: Artefacts, key: kms.IKey) -> None:
@@ -37,22 +33,19 @@ def grant_job(role: iam.Role, names: Names, shops: Sequence[str], artefacts: Art
 
 
 def grant_data(role: iam.Role, names: Names, shops: Sequence[str], key: kms.IKey) -> None:
-    """The data that a Spark job reads and writes, wherever it runs."""
+    """The data that a Spark job reads and writes, wherever it runs.
+
+    Every training begins with the deletions that are due (:mod:`batch.forget`), and those go through all of a shop's
+    objects, the lake's included; so it may write there, and is the only part that may.
+    """
     lake = names.bucket_arn(names.lake_bucket)
     allow(role, ["s3:GetBucketLocation", "s3:ListBucket"], [lake])
-    below = "One object a day, month, version or file of the stream: a prefix is as narrow as it gets."
-    allow(
-        role,
-        ["s3:GetObject"],
-        [f"{lake}/{EVENTS_PREFIX}*", *(f"{lake}/shop={shop}/{folder}/*" for shop in shops for folder in _READ)],
-        because=below,
-    )
-    allow(role, ["s3:GetObject"], [f"{lake}/{catalogue_path(shop)}" for shop in shops])
+    below = (EVENTS_PREFIX, ERRORS_PREFIX, *(f"shop={shop}/" for shop in shops))
     allow(
         role,
         ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"],
-        [f"{lake}/shop={shop}/{folder}/*" for shop in shops for folder in _WRITTEN],
-        because=below,
+        [f"{lake}/{prefix}*" for prefix in (*below, dataset_prefix(UNKNOWN_SHOP, "dead-letter"))],
+        because="Days, versions and files of the stream come and go, and a deleted person may be in any of them.",
     )
     rows = ("GetItem", "BatchGetItem", "PutItem", "BatchWriteItem")
     allow(role, [f"dynamodb:{each}" for each in rows], [names.table_arn])

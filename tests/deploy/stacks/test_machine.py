@@ -145,12 +145,13 @@ def jobs(*states: str) -> dict[str, list[Any]]:
 
 
 def test_a_daily_run_processes_trains_verifies_and_prunes(dev: Any, execute: Execute) -> None:
-    answers = jobs("Process", "Train", "Verify", "Prune")
+    answers = jobs("Process", "Attribute", "Train", "Verify", "Prune")
     run = execute(dev, DAILY, answers, {"train": "published", "verify": "done"})
     assert run.status == "SUCCEEDED"
     assert run.states == [
         "Mode",
         "Process",
+        "Attribute",
         "Train",
         "ReadOutcome",
         "Outcome",
@@ -167,9 +168,15 @@ def test_a_daily_run_processes_trains_verifies_and_prunes(dev: Any, execute: Exe
 
 
 def test_every_step_gives_the_job_a_command_that_exists_with_arguments_it_takes(dev: Any, execute: Execute) -> None:
-    answers = jobs("Process", "Train", "Verify", "Prune")
+    answers = jobs("Process", "Attribute", "Train", "Verify", "Prune")
     run = execute(dev, DAILY, answers, {"train": "published", "verify": "done"})
-    expected = {"Process": "batch.compact", "Train": "batch.train", "Verify": "batch.parity", "Prune": "batch.models"}
+    expected = {
+        "Process": "batch.compact",
+        "Attribute": "batch.attribution",
+        "Train": "batch.train",
+        "Verify": "batch.parity",
+        "Prune": "batch.models",
+    }
     for state, command in expected.items():
         told = words(run, state)
         assert (told.command, told.run, told.step, told.shop) == (command, "run-1", state.lower(), "tea")
@@ -198,7 +205,7 @@ def test_a_job_that_a_lost_store_ended_is_tried_again_with_the_same_input(dev: A
 
 
 def test_a_refused_candidate_is_told_and_is_no_failure(dev: Any, execute: Execute) -> None:
-    run = execute(dev, DAILY, jobs("Process", "Train"), {"train": "refused"})
+    run = execute(dev, DAILY, jobs("Process", "Attribute", "Train"), {"train": "refused"})
     assert run.status == "SUCCEEDED"
     assert run.states[-3:] == ["Outcome", "NotifyRefused", "Refused"]
     assert run.said == ["the gate refused the candidate, the live model stays. shop tea, run run-1"]
@@ -217,9 +224,9 @@ def test_settings_that_allow_no_training_fail_at_once(dev: Any, execute: Execute
 
 
 def test_a_training_that_fails_every_time_is_told_and_fails(dev: Any, execute: Execute) -> None:
-    run = execute(dev, DAILY, {**jobs("Process"), "Train": [LOST, LOST, LOST]}, {})
+    run = execute(dev, DAILY, {**jobs("Process", "Attribute"), "Train": [LOST, LOST, LOST]}, {})
     assert run.status == "FAILED"
-    assert run.states == ["Mode", "Process", "Train", "NotifyFailed", "Failed"]
+    assert run.states == ["Mode", "Process", "Attribute", "Train", "NotifyFailed", "Failed"]
     assert len(run.given["Train"]) == 3
     assert run.inputs["NotifyFailed"]["error"]["Cause"] == LOST[1]
     assert run.said == ["the training failed; its error and input are in the execution. shop tea, run run-1"]
@@ -234,17 +241,17 @@ def test_a_job_that_leaves_no_outcome_counts_as_failed(dev: Any, execute: Execut
 def test_live_values_that_differ_from_the_lake_are_told_and_the_model_stays_published(
     dev: Any, execute: Execute
 ) -> None:
-    answers = jobs("Process", "Train", "Verify", "Prune")
+    answers = jobs("Process", "Attribute", "Train", "Verify", "Prune")
     run = execute(dev, DAILY, answers, {"train": "published", "verify": "differs"})
     assert run.status == "SUCCEEDED"
     assert run.states[-4:] == ["Verified", "NotifyUnverified", "Prune", "Published"]
 
 
 def test_a_training_goes_on_where_the_files_of_an_hour_could_not_be_made(dev: Any, execute: Execute) -> None:
-    answers = {**jobs("Train", "Verify", "Prune"), "Process": [LOST, LOST, LOST]}
+    answers = {**jobs("Attribute", "Train", "Verify", "Prune"), "Process": [LOST, LOST, LOST]}
     run = execute(dev, DAILY, answers, {"train": "published", "verify": "done"})
     assert run.status == "SUCCEEDED"
-    assert run.states[:3] == ["Mode", "Process", "Train"]
+    assert run.states[:4] == ["Mode", "Process", "Attribute", "Train"]
 
 
 CLUSTER = {"CreateCluster": [{"ClusterId": "c-1", "Cluster": {"Id": "c-1"}}]}
@@ -256,7 +263,7 @@ def on_cluster(answers: dict[str, list[Any]]) -> dict[str, list[Any]]:
 
 
 def test_on_a_cluster_the_same_steps_run_on_one_that_is_made_and_ended(large: Any, execute: Execute) -> None:
-    answers = on_cluster(jobs("Process", "Train", "Verify", "Prune"))
+    answers = on_cluster(jobs("Process", "Attribute", "Train", "Verify", "Prune"))
     run = execute(large, DAILY, answers, {"train": "published", "verify": "done"})
     assert run.status == "SUCCEEDED"
     assert (run.states[0], run.states[-2:]) == ("CreateCluster", ["TerminateAndPublished", "Published"])
@@ -277,7 +284,7 @@ def test_on_a_cluster_the_same_steps_run_on_one_that_is_made_and_ended(large: An
 def test_however_a_run_on_a_cluster_ends_the_cluster_ends_too(
     large: Any, execute: Execute, outcome: str | None
 ) -> None:
-    answers = on_cluster({**jobs("Process"), "Train": [DONE] if outcome else [LOST, LOST, LOST]})
+    answers = on_cluster({**jobs("Process", "Attribute"), "Train": [DONE] if outcome else [LOST, LOST, LOST]})
     run = execute(large, DAILY, answers, {"train": outcome} if outcome else {})
     assert run.status == ("SUCCEEDED" if outcome in {"refused", "overtaken"} else "FAILED")
     assert sum(state.startswith("TerminateAnd") for state in run.states) == 1

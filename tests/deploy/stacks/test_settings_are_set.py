@@ -96,12 +96,16 @@ def test_every_variable_that_the_code_reads_is_set_where_it_runs(dev: Any, large
     files = [path for package in DEPLOYED for path in Path(checkout(), package).rglob("*.py")]
     read = {word for path in files for word in words.findall(path.read_text())}
     for deployment in (dev, large):
-        assert read == {ENVIRONMENT_VARIABLE, *ELSEWHERE}
+        assert read == {ENVIRONMENT_VARIABLE, "LIVESHELF_FLINK_APPLICATION", *ELSEWHERE}
         for function in deployment.resources("AWS::Lambda::Function"):
-            assert set(function.properties["Environment"]["Variables"]) == {ENVIRONMENT_VARIABLE}
+            own = {"LIVESHELF_FLINK_APPLICATION"} if function.logical == "Control" else set()
+            assert set(function.properties["Environment"]["Variables"]) == {ENVIRONMENT_VARIABLE, *own}
         for task in deployment.resources("AWS::ECS::TaskDefinition"):
             (container,) = task.properties["ContainerDefinitions"]
-            assert {each["Name"] for each in container["Environment"]} == {ENVIRONMENT_VARIABLE}
+            assert {each["Name"] for each in container["Environment"]} == {
+                ENVIRONMENT_VARIABLE,
+                "LIVESHELF_FLINK_APPLICATION",
+            }
 
 
 def test_a_function_is_not_told_more_than_lambda_takes(large: Any) -> None:

@@ -8,8 +8,16 @@ from typing import Any
 
 import pytest
 
-from contracts.datasets import DATASETS
-from contracts.lake import ERRORS_PREFIX, compacted_path, dataset_prefix, day_prefix, features_day_prefix
+from contracts.forgetting import tombstones_path
+from contracts.lake import (
+    ERRORS_PREFIX,
+    attribution_prefix,
+    attribution_totals_path,
+    attribution_units_path,
+    dataset_prefix,
+    day_prefix,
+    features_day_prefix,
+)
 from deploy.cdk.ingestion import HALF_UPLOAD_DAYS, SNAPSHOT_DAYS
 from deploy.flink_zip import RUN_OPTIONS, RUN_OPTIONS_GROUP
 from deploy.stream_settings import stream_settings
@@ -120,11 +128,12 @@ def test_the_stream_role_reads_events_and_models_and_writes_its_datasets_and_not
         stream: {f"kinesis:{each}" for each in reads}
     }
     written = {r for r, a in actions.items() if "s3:PutObject" in a}
-    assert written == {f"{lake}/shop=default/dataset=*", f"{lake}/shop=_unknown/dataset=*"}
+    assert written == {f"{lake}/shop=*/dataset=*"}
     assert {r for r, a in actions.items() if any(one.startswith("s3:Get") for one in a)} - written == {
         lake,
         f"{lake}/shop=default/models/*",
         f"{lake}/shop=default/catalogue/items.jsonl.gz",
+        f"{lake}/{tombstones_path('default')}",
         "arn:aws:s3:::liveshelf-dev-artefacts-123456789012-eu-central-1/flink/not-built.zip",
     }
     assert not any("dynamodb:" in one or "secretsmanager:" in one for a in actions.values() for one in a)
@@ -238,14 +247,16 @@ def test_athena_finds_what_the_stream_and_firehose_write(large: Any) -> None:
         assert projected == {key["Name"] for key in given["PartitionKeys"]}
     day, hour = date(2026, 1, 5), "hour=07/"
     time = "year=2026/month=01/day=05/hour=07/"
+    for name, path in (("totals", attribution_totals_path), ("units", attribution_units_path)):
+        assert path("tea", day).startswith(found.pop(f"attribution_{name}"))
+    assert found.pop("attribution_items").startswith(attribution_prefix("tea"))
     assert found == {
         "events": day_prefix(day),
         "item_features": features_day_prefix("tea", "item", day) + hour,
         "user_features": features_day_prefix("tea", "user", day) + hour,
         "dead_letter": dataset_prefix("tea", "dead-letter") + time,
         "served": dataset_prefix("tea", "served") + time,
-    } | {name: found[name] for name in DATASETS.keys() - {"item_features", "user_features", "dead_letter", "served"}}
-    assert compacted_path("tea", "item", day, 7).startswith("shop=tea/dataset=features-compact/")
+    }
 
 
 def test_the_application_is_what_the_package_holds_and_runs_as_the_benchmarks_do(dev: Any) -> None:
@@ -278,7 +289,7 @@ def test_every_alarm_tells_somebody_and_names_its_page_of_the_runbook(each: Any)
     for alarm in each.resources("AWS::CloudWatch::Alarm"):
         name = alarm.properties["AlarmName"].removeprefix(f"liveshelf-{each.name}-")
         assert alarm.properties["AlarmActions"] == [f"<{topic.logical}>"]
-        assert alarm.properties["AlarmDescription"].endswith(f"docs/runbook.md#{name}")
+        assert alarm.properties["AlarmDescription"].endswith(f"docs/runbook/{name}.md")
         assert len(alarm.properties["Metrics"]) <= 10, "CloudWatch takes ten figures an alarm"
 
 
