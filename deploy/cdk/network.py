@@ -21,7 +21,7 @@ _CIDR: Final = "10.20.0.0/16"
 _CLIENTS: Final = ("flink", "training", "serving")
 _ENDPOINTS: Final = ("kinesis-streams", "logs", "monitoring", "kms", "secretsmanager", "sts")
 _CLUSTER_ENDPOINTS: Final = ("elasticmapreduce", "ec2")
-_SERVICE_ENDPOINTS: Final = ("ecr.api", "ecr.dkr")
+_SERVICE_ENDPOINTS: Final = ("ecr.api", "ecr.dkr", "sqs")
 
 
 class Network(Stack):

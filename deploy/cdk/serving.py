@@ -160,6 +160,7 @@ class Serving(Stack):
         self._grant_reading(service.role, stores)
         self._grant_control(service.role)
         allow(service.role, ["kinesis:PutRecords"], [self._names.stream_arn])
+        allow(service.role, ["sqs:SendMessage"], [self.spool.queue_arn])
         allow(service.role, ["secretsmanager:GetSecretValue"], [self.keys.ref])
         allow(service.role, ["kms:Decrypt", "kms:GenerateDataKey"], [self._key.key_arn])
         return service

@@ -59,6 +59,10 @@ class Training(Stack):
         cluster = None
         if profile.training == "cluster":
             cluster = Cluster(self, names=names, network=network, shops=shops, artefacts=artefacts, key=key)
+        if stores.database is not None:
+            secret = stores.database.attr_master_user_secret_secret_arn
+            for role in (self.job_role, *((cluster.node_role,) if cluster else ())):
+                allow(role, ["secretsmanager:GetSecretValue"], [secret])
         text = json.dumps(properties(deployed_settings(names, stores, shops, "trainer")))
         self.machine = self._machine(artefacts, encoded(text), cluster)
         self._schedules(shops)

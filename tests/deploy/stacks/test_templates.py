@@ -157,6 +157,14 @@ def test_the_collector_puts_events_and_spools_and_cannot_read_them_back(dev: Any
     assert verbs == {"kinesis:PutRecords", "sqs:SendMessage", "secretsmanager:GetSecretValue"}
 
 
+def test_whoever_reads_the_database_may_read_its_password_and_nobody_else(large: Any) -> None:
+    secret = next(r for r in large.actions("RecommendRole") if "MasterUserSecret" in r)
+    for role in ("RecommendRole", "ControlRole", "ServiceRole", "JobRole", "NodeRole"):
+        assert large.actions(role)[secret] == {"secretsmanager:GetSecretValue"}, role
+    for role in ("CollectorRole", "DrainRole", "MachineRole"):
+        assert secret not in large.actions(role), role
+
+
 def test_each_part_logs_in_to_the_cache_as_itself(dev: Any) -> None:
     user = "arn:aws:elasticache:eu-central-1:123456789012:user:liveshelf-dev-"
     for role, part in (("Role", "stream"), ("JobRole", "trainer"), ("RecommendRole", "serving")):
