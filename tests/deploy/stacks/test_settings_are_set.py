@@ -19,6 +19,8 @@ ELSEWHERE = {
 NO_VALUE = {
     ("liveshelf.serving", "cors.origins"),
     ("liveshelf.serving", "page.key"),
+    ("liveshelf.serving", "baked.folder"),
+    ("liveshelf.postgresql", "ca.bundle"),
     ("liveshelf.postgresql", "secret"),
     ("liveshelf", "redis.user"),
     ("liveshelf", "redis.cache"),

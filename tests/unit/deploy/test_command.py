@@ -81,4 +81,4 @@ def test_where_there_is_only_a_transient_cluster_it_says_what_to_do() -> None:
 
 def test_what_is_no_command_of_the_batch_is_refused_before_aws_is_asked(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--env", "dev", "--", "rm", "-rf"]) == 2
-    assert "rm -rf is not one of batch.compact, batch.models" in capsys.readouterr().err
+    assert "rm -rf is not one of batch.attribution, batch.compact" in capsys.readouterr().err
