@@ -116,6 +116,9 @@ bench-survival: setup ## Every failure, ROUNDS=10 times; an interrupted run goes
 drill: setup ## Lose Redis and the stream's state at once, bring all of it back from lake and snapshot, timed (3 minutes)
 	@LIVESHELF_TIED=1 $(PY) -m benchmarks.drill $(ARGS)
 
+fuzz: setup ## 10,000 malformed and hostile requests to the running service: all refused, nothing in the stream
+	@$(PY) -m benchmarks.fuzz $(ARGS)
+
 ##@ Develop
 
 setup: $(READY) ## Install what is missing: Python packages, Java, jars (a second run is instant)
@@ -135,6 +138,9 @@ lint: $(READY) ## Style, format and strict types, nothing changed
 	@echo "lint: ruff format"; $(PY) -m ruff format --check .
 	@echo "lint: mypy --strict"; $(PY) -m mypy --strict $(wildcard $(CHECKED))
 
+audit: $(READY) ## Known vulnerabilities of every pinned Python package (needs the internet; no part of make test)
+	@$(PY) -m local.audit $(ARGS)
+
 format: $(READY) ## Mend style and format in place
 	@$(PY) -m ruff check --fix . && $(PY) -m ruff format .
 
@@ -152,7 +158,7 @@ clean: ## Remove the environment, caches in the checkout and run data
 	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 	@if [ -d "$(CACHE)" ]; then echo "clean: the download cache stays; remove it with: rm -rf $(CACHE)"; fi
 
-.PHONY: help demo demo-check evaluate parity rebuild synth doctor cost drill bench-quality bench-train bench-stream bench-freshness \
+.PHONY: audit fuzz help demo demo-check evaluate parity rebuild synth doctor cost drill bench-quality bench-train bench-stream bench-freshness \
 	bench-coldstart bench-serve bench-state bench-survival setup test test-unit lint format lock clean
 
 $(READY):

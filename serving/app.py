@@ -65,6 +65,7 @@ def create_app(settings: Settings, *, access_log: bool = False, streams: int = 5
         docs_url=None,
         redoc_url=None,
         telemetry={"tracing": False, "metrics": False, "logs": False},  # it would tell paths, which hold user ids
+        redirect_slashes=False,
     )
     app.state.services = services
     for lean in (visitor_routes, list_routes):  # not included but taken over as they are: FastAPI would wrap each

@@ -66,9 +66,7 @@ async def catalogue(the: The, shop: Shop) -> Response:
     "/catalogue",
     summary="Replace the catalogue",
     responses=answers_with(CatalogueTaken, *_CHANGE, also={422: CatalogueTaken}),
-    openapi_extra={
-        "requestBody": {"required": True, "content": {"application/x-ndjson": {"schema": {"type": "string"}}}}
-    },
+    openapi_extra={"requestBody": {"required": True, "content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
 async def put_catalogue(
     request: Request,
