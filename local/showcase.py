@@ -118,6 +118,8 @@ def _lists() -> Iterable[Entry]:
     for at, item_id in enumerate(ids):
         best = sorted(_scores(at).items(), key=lambda pair: -pair[1])
         yield Entry("similar", item_id, [ids[to] for to, _ in best], [weight for _, weight in best])
+        others = [to for to, _ in best if ITEMS[to].category != ITEMS[at].category]
+        yield Entry("together", item_id, [ids[to] for to in others], [1 - 0.1 * place for place in range(len(others))])
     for number, customer in enumerate(CUSTOMERS):
         turned = ids[4 * number % len(ids) :] + ids[: 4 * number % len(ids)]
         yield Entry("person", f"u.{customer}", turned[:30], [1 - 0.02 * at for at in range(30)])
@@ -147,7 +149,8 @@ def _manifest(version: str, parent: str | None, trained_at: datetime, entries: l
             "batch": {"HR@20": 0.262, "MRR@20": 0.102},
             "popularity": {"HR@20": 0.113, "MRR@20": 0.041},
         },
-        rows={"person_lists": kinds.count("person"), "similar_lists": kinds.count("similar"), "popular_lists": 1},
+        rows={"person_lists": kinds.count("person"), "similar_lists": kinds.count("similar")}
+        | {"together_lists": kinds.count("together"), "popular_lists": 1},
         gate={"decision": "publish", "sentences": ["a hand-made version of the showcase: no data was judged"]},
         ranker={
             "names": list(NAMES),

@@ -4,7 +4,7 @@ import { calm, calmly, html, icon, money, named, nothing, percent, repeat } from
 import { tile } from "/static/tiles.js";
 
 const VERBS = { view: "viewed", click: "viewed", add_to_cart: "put in your cart", purchase: "bought" };
-const WITHOUT_TERM = { live: "fits this visit", batch: "from your earlier visits", trending: "wanted right now", popular: "popular with everybody" };
+const WITHOUT_TERM = { live: "fits this visit", batch: "from your earlier visits", trending: "wanted right now", popular: "popular with everybody", baked: "a best seller" };
 
 // The strongest term that speaks for the item, as words and a share of the whole.
 export function reasonOf(item, source) {

@@ -12,8 +12,8 @@ export function closeOnBackdrop(dialog) {
 }
 
 export class ProductSheet {
-  constructor(dialog, { on, cart, buy, itemOf }) {
-    Object.assign(this, { dialog, on, cart, buy, itemOf });
+  constructor(dialog, { on, cart, buy, itemOf, whose }) {
+    Object.assign(this, { dialog, on, cart, buy, itemOf, whose });
   }
 
   async open(item) {
@@ -29,7 +29,11 @@ export class ProductSheet {
     };
     // Live features come a moment later, so that they hold this very view.
     for (const ms of [800, 2500]) setTimeout(() => load("live", `${path}/features`), ms);
-    await Promise.all([load("about", path), load("live", `${path}/features`), load("similar", `${path}/similar`, { n: 10 })]);
+    const whose = this.whose();
+    await Promise.all([
+      load("about", path), load("live", `${path}/features`),
+      load("similar", `${path}/similar`, { n: 10, placement: "product", ...whose }), load("together", `${path}/together`, { n: 10, placement: "product", ...whose }),
+    ]);
   }
 
   draw() {
@@ -48,7 +52,7 @@ export class ProductSheet {
         <button type="button" class="button" ?disabled=${sold} @click=${() => this.on.add(item)}>${icon("plus")}Add to cart</button>
         <button type="button" class="button main" ?disabled=${sold} @click=${() => { close(); this.buy(item); }}>Buy now</button></div>
       ${this.#live()} ${whyBars(why)}
-      ${this.#list("Bought together", this.together)} ${this.#list("Similar", this.similar, true)}
+      ${this.together?.source === "together" ? this.#list("Bought together", this.together) : nothing} ${this.#list("Similar", this.similar, true)}
     </div>`, this.dialog);
   }
 

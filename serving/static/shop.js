@@ -12,7 +12,8 @@ import { $, calm, draw, html, icon, named, nothing, repeat, say, themeButton, wh
 
 const SHELF = 11, TREND = 12;
 const SOURCES = {
-  batch: "from your earlier visits", trending: "what is wanted right now", popular: "what most customers buy", none: "nothing yet",
+  batch: "from your earlier visits", trending: "what is wanted right now", popular: "what most customers buy",
+  baked: "what sold well before", none: "nothing yet",
 };
 
 const freshness = new Freshness(() => { draw(freshnessPanel(freshness), $("freshness")); drawHead(); });
@@ -22,7 +23,7 @@ const on = { open, add };
 let visitor, users = [], shelf = null, before = [], connection = "connecting", profile = null, problem = "";
 let stopFollowing = () => {}, profileTimer, seen = new Set();
 const products = new Products($("products"), $("chips"), { on, has: cart.has });
-const sheet = new ProductSheet($("product"), { on, cart, buy, itemOf });
+const sheet = new ProductSheet($("product"), { on, cart, buy, itemOf, whose });
 
 // ---- who is shopping
 
@@ -32,6 +33,9 @@ function remembered() {
 
 const newVisitor = () => ({ anonymous: true, id: `visitor-${uuid()}` });
 const nameOf = ({ anonymous, id }) => (anonymous ? `Visitor ${id.slice(-4)}` : `Customer ${id}`);
+function whose() {
+  return { [visitor.anonymous ? "anonymous_id" : "user_id"]: visitor.id };
+}
 const pathOf = ({ anonymous, id }) => `/v1/${anonymous ? "visitors" : "users"}/${encodeURIComponent(id)}`;
 
 function become(next) {
@@ -42,7 +46,7 @@ function become(next) {
   cart.of(pathOf(visitor));
   drawKnown();
   stopFollowing();
-  stopFollowing = follow(`${pathOf(visitor)}/recommendations`, { explain: true, n: SHELF }, { onShelf, onState });
+  stopFollowing = follow(`${pathOf(visitor)}/recommendations`, { explain: true, n: SHELF, placement: "home" }, { onShelf, onState });
   loadProfile();
 }
 
@@ -209,15 +213,14 @@ async function openBasket() {
   beside = [];
   $("basket").showModal();
   drawBasket();
-  await loadBeside();
+  await loadBeside().catch(() => {}); // the cart is whole without it
 }
 
-// What goes with the whole cart; a server without that route is asked for what goes with its newest items.
 async function loadBeside() {
   if (!cart.count) return;
-  const lists = await Promise.all(cart.ids.slice(-3).map((id) => get(`/v1/items/${encodeURIComponent(id)}/similar`, { n: 8 }).catch(() => ({ items: [] }))));
-  const rest = lists.flatMap((list) => list.items).filter((item) => !cart.has(item.item_id));
-  beside = [...new Map(rest.sort((a, b) => b.score - a.score).map((item) => [item.item_id, item])).values()].slice(0, 8);
+  const asked = new URLSearchParams({ n: 8, placement: "cart", ...whose() });
+  for (const id of cart.ids) asked.append("item_id", id);
+  beside = (await get("/v1/cart/recommendations", asked)).items;
   drawBasket();
 }
 
@@ -225,7 +228,7 @@ async function loadBeside() {
 
 async function loadSurroundings() {
   if (document.hidden) return;
-  const [trend, status] = await Promise.all([get("/v1/trending", { n: TREND }), get("/v1/status")]);
+  const [trend, status] = await Promise.all([get("/v1/trending", { n: TREND, placement: "trending", ...whose() }), get("/v1/status")]);
   const words = { trending: "by what everybody viewed, put in carts and bought in the last hour", popular: "nothing happened in the last hour: popular with all customers" }[trend.source];
   draw(trend.items.length ? html`<div class="head"><h2 id="trend-title">Wanted right now</h2><p class="soft small">${words}</p></div>
     ${row(trend.items, { on, label: "Wanted right now", inCart: false })}` : nothing, $("trending"));

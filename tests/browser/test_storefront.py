@@ -57,6 +57,17 @@ def test_what_was_bought_disappears_unless_it_is_bought_again_as_a_matter_of_cou
     expect(page.locator("#know")).to_contain_text("bought Tea Kettle")
 
 
+def test_a_product_tells_what_is_bought_with_it_and_what_is_like_it(visit: Callable[..., Any]) -> None:
+    page = visit("/").page
+    search(page, "pesto")
+    page.locator("#grid .card[data-item='171'] .cover").click()
+    lists = page.locator("#product .strip")
+    expect(lists).to_have_count(2)
+    assert "Pasta Sauce" not in lists.nth(0).inner_text()
+    expect(page.locator("#product")).to_contain_text("Bought together")
+    expect(lists.nth(1)).to_contain_text("Tomato Sauce")
+
+
 def test_a_cart_is_filled_changed_and_bought(visit: Callable[..., Any]) -> None:
     page = visit("/").page
     search(page, "sauce")
