@@ -45,7 +45,9 @@ DAYS = 20
 def _copy(folder: Path) -> Path:
     """A checkout at another place, written in another order, with other times."""
     for package in ("streaming", "contracts", "stores", "batch", "serving"):
-        for path in sorted((checkout() / package).rglob("*.py"), reverse=True):
+        for path in sorted((checkout() / package).rglob("*"), reverse=True):
+            if not path.is_file() or path.suffix == ".pyc":
+                continue
             copy = folder / path.relative_to(checkout())
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_bytes(path.read_bytes())
