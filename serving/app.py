@@ -27,8 +27,9 @@ from serving.control import activation
 from serving.control import routes as control_routes
 from serving.guard import Guard
 from serving.openapi import document
-from serving.replies import ApiError, error
+from serving.replies import ApiError, api_error, error
 from serving.services import Services
+from serving.shortcut import Shortcut
 
 __all__ = ["create_app"]
 
@@ -88,6 +89,7 @@ def create_app(settings: Settings, *, access_log: bool = False, streams: int = 5
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _fault)
     app.add_exception_handler(ClientDisconnect, _gone)
+    app.add_middleware(Shortcut)  # inside of the guard: what is added last comes first
     app.add_middleware(
         Guard,
         ring=services.ring,
@@ -111,7 +113,7 @@ _CORS: Final[dict[str, Any]] = {
 
 async def _api_error(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, ApiError)
-    return error(exc.status, exc.code, str(exc), {"Retry-After": "1"} if exc.status in (429, 503) else None)
+    return api_error(exc)
 
 
 async def _bad_parameter(request: Request, exc: Exception) -> Response:

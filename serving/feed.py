@@ -31,6 +31,7 @@ _SAMPLES: Final = 200
 _PLACEMENTS: Final = 256
 _DAY_MS: Final = 24 * 3_600_000
 _NO_EXPERIMENTS: Final = Experiments()
+_NOTHING_NEW: Final[dict[str, tuple[int, int]]] = {}
 
 
 class Feed:
@@ -63,7 +64,7 @@ class Feed:
 
     def new_items(self, shop: str) -> dict[str, tuple[int, int]]:
         """The new items of the day with their impressions and clicks; none before the batch said which are not new."""
-        return self._new[shop][1] if shop in self._new else {}
+        return self._new[shop][1] if shop in self._new else _NOTHING_NEW
 
     def baked(self, shop: str) -> Baked | None:
         """The popular items that this deployment brought along."""

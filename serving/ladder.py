@@ -7,13 +7,13 @@ three are in memory, so an answer never waits for a store that hangs.
 """
 
 from collections.abc import AsyncIterator
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from contracts.errors import ContractError, StoreError
 from contracts.experiments import Changes
 from contracts.ids import subject_of
 from contracts.keys import alias_key, batch_key, batch_row, user_key
-from contracts.lists import Brief, RecommendationList
+from contracts.lists import REV_BYTES, Brief, RecommendationList
 from contracts.merchandise import Active
 from serving.answers import Shelf, StoreName
 from serving.budget import Budget
@@ -22,6 +22,7 @@ from serving.choosing import Candidates, Held, choose, filters_of, may_show, nev
 from serving.composed import composed, newest_items
 from serving.exploring import explored
 from serving.feed import Feed
+from serving.kept import Encoded, KeptAnswers, MadeOf, encoded_of
 from serving.person import Memory, Person, Stored
 from serving.reader import Reader
 from serving.shelf import FILLED, rows_of, shelf_of
@@ -32,6 +33,8 @@ __all__ = ["Ladder", "Visitor", "Wish"]
 
 _TRENDING_FOR_MS: Final = 60 * 60 * 1000
 """How long a list of what trended, written for somebody of whom nothing else was known, may stand for the present."""
+
+_HOUR_MS: Final = 60 * 60 * 1000  # a request id tells the hour
 
 PLACEMENT: Final = "shelf"
 """The placement of a shelf for which none is named."""
@@ -56,6 +59,7 @@ class Ladder:
     def __init__(self, reader: Reader, feed: Feed, bought_days: int) -> None:
         self._reader, self._feed, self._bought_days = reader, feed, bought_days
         self._memory = Memory()
+        self._kept = KeptAnswers()
 
     async def person(self, visitor: Visitor, budget: Budget | None = None) -> Person:
         """The visitor's live value, through the alias where an anonymous visitor has signed in since.
@@ -63,10 +67,16 @@ class Ladder:
         Of a user it is one with the values of the anonymous visitors they were (:func:`contracts.live.joined`).
         """
         budget = budget or self._reader.budget()
-        own = user_key(visitor.shop, visitor.subject)
-        keys = (own, alias_key(visitor.shop, visitor.id)) if visitor.anonymous else (own,)
+        return await self._person(visitor, await self._ask(visitor, budget), budget)
+
+    async def _ask(self, visitor: Visitor, budget: Budget) -> list[Any]:
+        """What Redis says of the visitor's own keys."""
+        return await self._reader.ask([("GET", key) for key in _keys(visitor)], budget)
+
+    async def _person(self, visitor: Visitor, answers: list[Any], budget: Budget) -> Person:
+        keys = _keys(visitor)
         subject, known_as = visitor.subject, None
-        data, *alias = await self._reader.ask([("GET", key) for key in keys], budget)
+        data, *alias = answers
         whole = not any(isinstance(each, StoreError) for each in alias)
         try:
             stored = _stored(data)
@@ -117,6 +127,34 @@ class Ladder:
         """The shelf, and the Redis keys whose change may change it. Never raises for a store's sake, never late."""
         budget = self._reader.budget()
         person = await self.person(visitor, budget)
+        return await self._shelf(visitor, person, wish, catalogue, budget), person.keys
+
+    async def answer(self, visitor: Visitor, wish: Wish, catalogue: Catalogue) -> Encoded:
+        """The shelf as it is sent: the one of before where nothing that it is made of has changed."""
+        budget, now_ms = self._reader.budget(), self._reader.now_ms()
+        answers = await self._ask(visitor, budget)
+        made_of = self._made_of(visitor.shop, wish, answers, catalogue, now_ms)
+        name = (visitor.shop, visitor.subject, wish)
+        if made_of and (kept := self._kept.get(name, made_of, now_ms)):
+            return kept
+        person = await self._person(visitor, answers, budget)
+        shelf = await self._shelf(visitor, person, wish, catalogue, budget)
+        encoded = encoded_of(shelf)
+        if made_of and shelf.source == "live" and person.alone:
+            self._kept.keep(name, made_of, encoded, now_ms)
+        return encoded
+
+    def _made_of(self, shop: str, wish: Wish, answers: list[Any], catalogue: Catalogue, now_ms: int) -> MadeOf | None:
+        """What a live shelf is made of, but for time; ``None`` where the visitor has no value, or several."""
+        data, *alias = answers
+        if not isinstance(data, bytes) or not data or any(alias):
+            return None
+        feed = self._feed
+        active = feed.active(shop, wish.placement or PLACEMENT, now_ms)
+        shared = (catalogue, active, feed.experiments(shop), feed.new_items(shop))
+        return MadeOf(data[:REV_BYTES], shared, now_ms // _HOUR_MS)
+
+    async def _shelf(self, visitor: Visitor, person: Person, wish: Wish, catalogue: Catalogue, budget: Budget) -> Shelf:
         now_ms = self._reader.now_ms()
         treatment = treat(
             self._feed.experiments(visitor.shop),
@@ -143,7 +181,7 @@ class Ladder:
         )
         rows = rows_of(chosen.picks, catalogue, person.actions if wish.explain else None)
         shelf = shelf_of(visitor.id, person.known_as, chosen, rows, filters_of(held, wish, catalogue))
-        return sealed(shelf, treatment, now_ms), person.keys
+        return sealed(shelf, treatment, now_ms)
 
     def rules(self, shop: str, placement: str, now_ms: int, changes: Changes) -> Active:
         """The rules in force, as a variant has them."""
@@ -199,6 +237,11 @@ class Ladder:
         if (baked := self._feed.baked(shop)) and baked.items:
             items = [item.item_id for item in baked.items]
             yield Candidates("baked", "deployment", items, [FILLED] * len(items), (), baked.model_version)
+
+
+def _keys(visitor: Visitor) -> tuple[str, ...]:
+    own = user_key(visitor.shop, visitor.subject)
+    return (own, alias_key(visitor.shop, visitor.id)) if visitor.anonymous else (own,)
 
 
 def listed(found: RecommendationList | Brief, store: StoreName) -> Candidates:

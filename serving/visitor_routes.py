@@ -11,11 +11,11 @@ from serving.ladder import Visitor, Wish
 from serving.lean import asked_in, lean_router, services_in, shop_in, visitor_in
 from serving.openapi import answers_with
 from serving.profile import profile
-from serving.replies import ApiError, encode, tag_of, tagged_answer
+from serving.replies import ApiError, encode, tag_of, tagged_answer, tagged_body
 from serving.services import Services
 from serving.wish import documented
 
-__all__ = ["router"]
+__all__ = ["recommend", "router"]
 
 router = lean_router("shelf")
 HEARTBEAT_S: Final = 5.0
@@ -37,11 +37,12 @@ _USER: Final = _documented("user_id")
 _VISITOR: Final = _documented("anonymous_id")
 
 
-async def _recommend(request: Request) -> Response:
+async def recommend(request: Request) -> Response:
+    """The shelf of whom the path names."""
     the, asked = services_in(request), asked_in(request)
     visitor = visitor_in(request, shop_in(request, asked, the))
-    shelf, _ = await the.ladder.shelf(visitor, asked.wish, the.feed.catalogue(visitor.shop))
-    return tagged_answer(request, shelf)
+    encoded = await the.ladder.answer(visitor, asked.wish, the.feed.catalogue(visitor.shop))
+    return tagged_body(request, *encoded)
 
 
 async def _stream(request: Request) -> Response:
@@ -92,7 +93,7 @@ async def user_stream(request: Request) -> Response:
 @router.get("/v1/users/{user_id:path}/recommendations", summary="A user's shelf", responses=_SHELF, openapi_extra=_USER)
 async def user_recommendations(request: Request) -> Response:
     """The best list that is there: live, last training, trending, popular; never what must not be shown."""
-    return await _recommend(request)
+    return await recommend(request)
 
 
 @router.get(
@@ -125,7 +126,7 @@ async def visitor_stream(request: Request) -> Response:
 )
 async def visitor_recommendations(request: Request) -> Response:
     """As for users; a visitor who signed in is answered as that user."""
-    return await _recommend(request)
+    return await recommend(request)
 
 
 @router.get(

@@ -1,0 +1,79 @@
+"""Answers that were sent, kept as bytes: most requests for a shelf come while nothing about it has changed.
+
+A person's value in Redis is read for every request, so what a visitor just did is in the next answer. Only the work of
+choosing, describing and encoding is saved, where the value's revision, the catalogue, the rules, the experiments and
+the items that are explored are those of the answer before, and that is at most ten seconds old.
+"""
+
+from collections import OrderedDict
+from collections.abc import Hashable
+from typing import Any, Final, NamedTuple
+
+from serving.replies import encode, tag_of
+
+__all__ = ["Encoded", "KeptAnswers", "MadeOf", "encoded_of"]
+
+_MOST: Final = 10_000
+_FOR_MS: Final = 10_000
+
+
+class Encoded(NamedTuple):
+    """A body and its entity tag."""
+
+    body: bytes
+    tag: str
+
+
+class MadeOf(NamedTuple):
+    """What an answer is made of: a value's revision, objects that are shared by all and never changed, and the hour."""
+
+    rev: bytes
+    shared: tuple[Any, ...]
+    hour: int
+
+    def same(self, other: "MadeOf") -> bool:
+        """Whether all of it is the same; of the shared objects it is whether they are the very same."""
+        return (
+            self.rev == other.rev
+            and self.hour == other.hour
+            and all(one is another for one, another in zip(self.shared, other.shared, strict=True))
+        )
+
+
+class KeptAnswers:
+    """Bounded in number (the longest unused go first) and in time.
+
+    >>> kept, shared = KeptAnswers(most=1), (object(),)
+    >>> kept.keep("ada", MadeOf(b"1", shared, 0), Encoded(b"{}", "t"), now_ms=0)
+    >>> kept.get("ada", MadeOf(b"1", shared, 0), now_ms=9_999)
+    Encoded(body=b'{}', tag='t')
+    >>> kept.get("ada", MadeOf(b"2", shared, 0), 1), kept.get("ada", MadeOf(b"1", (object(),), 0), 1)
+    (None, None)
+    >>> kept.get("ada", MadeOf(b"1", shared, 0), now_ms=10_000) is None
+    True
+    """
+
+    def __init__(self, most: int = _MOST) -> None:
+        self._most = most
+        self._kept: OrderedDict[Hashable, tuple[MadeOf, Encoded, int]] = OrderedDict()
+
+    def get(self, name: Hashable, made_of: MadeOf, now_ms: int) -> Encoded | None:
+        """The answer of before, where it would be made of the same."""
+        kept = self._kept.get(name)
+        if kept is None or now_ms >= kept[2] or not kept[0].same(made_of):
+            return None
+        self._kept.move_to_end(name)
+        return kept[1]
+
+    def keep(self, name: Hashable, made_of: MadeOf, encoded: Encoded, now_ms: int) -> None:
+        """Keep an answer."""
+        self._kept[name] = made_of, encoded, now_ms + _FOR_MS
+        self._kept.move_to_end(name)
+        while len(self._kept) > self._most:
+            self._kept.popitem(last=False)
+
+
+def encoded_of(value: Any) -> Encoded:
+    """A value as JSON, with its tag."""
+    body = encode(value)
+    return Encoded(body, tag_of(body))
