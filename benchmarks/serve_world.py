@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +29,7 @@ from local import toolchain
 from local.clients import Api
 from local.health import http_ok, tail, wait_until
 from local.ports import LOOPBACK, free_port
+from local.processes import step_back
 from local.stack import Stack
 from local.supervisor import Service
 from stores.cluster import SLOTS, Cluster
@@ -188,7 +190,14 @@ class _Training:
         command = [sys.executable, "-m", "batch.train", "--full", "--no-publish", "--search", "never"]
         while not self._over.is_set():
             with self._log.open("ab") as log:
-                self._process = subprocess.Popen(command, stdout=log, stderr=log, env=self._env, start_new_session=True)
+                self._process = subprocess.Popen(
+                    command,
+                    stdout=log,
+                    stderr=log,
+                    env=self._env,
+                    start_new_session=True,
+                    preexec_fn=partial(step_back, 15),
+                )
                 code = self._process.wait()
             if code not in _WORKED and not self._over.is_set():
                 self.failed = True

@@ -94,6 +94,7 @@ class Cluster:
             ready=http_ok(f"{self.rest.url}/overview"),
             ready_seconds=120,
             restart=True,
+            nice=10,
             on_restart=self._resubmit,
         )
         worker = Service(
@@ -103,6 +104,7 @@ class Cluster:
             ready=self._has_slots,
             ready_seconds=120,
             restart=True,
+            nice=10,
         )
         self._supervisor.start(manager, worker)
 

@@ -10,14 +10,18 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-__all__ = ["describe", "end", "end_with_parent", "spawn"]
+__all__ = ["describe", "end", "end_with_parent", "spawn", "step_back"]
 
 PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.PyDLL(None) if sys.platform == "linux" else None
 
 
-def spawn(command: Sequence[str | Path], *, log: Path, append: bool, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
+def spawn(
+    command: Sequence[str | Path], *, log: Path, append: bool, env: Mapping[str, str], nice: int = 0
+) -> subprocess.Popen[bytes]:
     """Start a process in a group of its own, its output in the log; the kernel kills it when the calling *thread* ends.
+
+    ``nice`` above 0 lets others have the processors first.
 
     Raises OSError when the program cannot be started.
     """
@@ -30,8 +34,29 @@ def spawn(command: Sequence[str | Path], *, log: Path, append: bool, env: Mappin
             cwd=log.parent,
             env={**os.environ, **env},
             start_new_session=True,  # Ctrl-C reaches the supervisor alone, which stops all in order
-            preexec_fn=partial(end_with_parent, signal.SIGKILL),
+            preexec_fn=partial(_prepare, nice),
         )
+
+
+def _prepare(nice: int) -> None:
+    end_with_parent(signal.SIGKILL)
+    if nice:
+        step_back(nice)
+
+
+def step_back(nice: int) -> None:
+    """Let others have the processors first: this process, and the session's group where the kernel shares by session.
+
+    With automatic groups (``sched_autogroup_enabled``, see sched(7)) a process' own nice value counts within its
+    session alone.
+    """
+    os.nice(nice)
+    with contextlib.suppress(OSError):
+        group = os.open("/proc/self/autogroup", os.O_WRONLY)
+        try:
+            os.write(group, str(nice).encode())
+        finally:
+            os.close(group)
 
 
 def end_with_parent(number: signal.Signals) -> None:

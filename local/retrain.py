@@ -73,7 +73,7 @@ class Trainer:
 
     def _start(self) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-m", "batch.train", *self._arguments],
+            ["nice", "-n", "15", sys.executable, "-m", "batch.train", *self._arguments],  # nobody waits for it
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

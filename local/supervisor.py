@@ -47,7 +47,8 @@ class Service:
     ``ready`` is polled until it is true, at most ``ready_seconds``. With ``restart`` the process is started again after
     a back-off that doubles from half a second to ten, at most ``most_restarts`` times in a row without a minute of
     calm; without it, an exit (of any code) is a failure of the whole run. ``on_exit`` gets every unexpected exit code;
-    ``on_restart`` runs once a restarted process is ready, and its failure is a failure of the run.
+    ``on_restart`` runs once a restarted process is ready, and its failure is a failure of the run. ``nice`` above 0
+    lets the others have the processors first: people wait for pages, nobody waits for a checkpoint.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Service:
     on_exit: Callable[[int], None] | None = None
     on_restart: Callable[[], None] | None = None
     stop_seconds: float = 10
+    nice: int = 0
 
 
 @dataclass
@@ -236,7 +238,7 @@ class Supervisor:
         log = self.log(service.name)
         command = service.command() if callable(service.command) else service.command
         try:
-            process = spawn(command, log=log, append=before is not None, env=service.env)
+            process = spawn(command, log=log, append=before is not None, env=service.env, nice=service.nice)
         except OSError as exc:
             msg = f"{service.name} could not be started: {exc}"
             raise LocalStackError(msg) from exc
