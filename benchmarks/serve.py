@@ -31,7 +31,7 @@ __all__ = ["main"]
 
 RATES: Final = (100, 500, 1000)
 _CONNECTIONS: Final = 32
-_CLOSED: Final = 8
+_CLOSED: Final = 32
 _SETTLE_S: Final = 3.0
 
 

@@ -1,8 +1,8 @@
 """Answers that were sent, kept as bytes: most requests for a shelf come while nothing about it has changed.
 
 A person's value in Redis is read for every request, so what a visitor just did is in the next answer. Only the work of
-choosing, describing and encoding is saved, where the value's revision, the catalogue, the rules, the experiments and
-the items that are explored are those of the answer before, and that is at most ten seconds old.
+choosing, describing and encoding is saved, where the value, the catalogue, the rules, the experiments and
+the items that are explored are those of the answer before, and that is at most a minute old.
 """
 
 from collections import OrderedDict
@@ -13,8 +13,9 @@ from serving.replies import encode, tag_of
 
 __all__ = ["Encoded", "KeptAnswers", "MadeOf", "encoded_of"]
 
-_MOST: Final = 10_000
-_FOR_MS: Final = 10_000
+_MOST: Final = 8_000
+"""Some 50 MB: a value and an answer are about three kilobytes each."""
+_FOR_MS: Final = 60_000
 
 
 class Encoded(NamedTuple):
@@ -25,16 +26,16 @@ class Encoded(NamedTuple):
 
 
 class MadeOf(NamedTuple):
-    """What an answer is made of: a value's revision, objects that are shared by all and never changed, and the hour."""
+    """What an answer is made of: a person's value, objects that are shared by all and never changed, and the hour."""
 
-    rev: bytes
+    value: bytes
     shared: tuple[Any, ...]
     hour: int
 
     def same(self, other: "MadeOf") -> bool:
         """Whether all of it is the same; of the shared objects it is whether they are the very same."""
         return (
-            self.rev == other.rev
+            self.value == other.value
             and self.hour == other.hour
             and all(one is another for one, another in zip(self.shared, other.shared, strict=True))
         )
@@ -45,11 +46,11 @@ class KeptAnswers:
 
     >>> kept, shared = KeptAnswers(most=1), (object(),)
     >>> kept.keep("ada", MadeOf(b"1", shared, 0), Encoded(b"{}", "t"), now_ms=0)
-    >>> kept.get("ada", MadeOf(b"1", shared, 0), now_ms=9_999)
+    >>> kept.get("ada", MadeOf(b"1", shared, 0), now_ms=59_999)
     Encoded(body=b'{}', tag='t')
     >>> kept.get("ada", MadeOf(b"2", shared, 0), 1), kept.get("ada", MadeOf(b"1", (object(),), 0), 1)
     (None, None)
-    >>> kept.get("ada", MadeOf(b"1", shared, 0), now_ms=10_000) is None
+    >>> kept.get("ada", MadeOf(b"1", shared, 0), now_ms=60_000) is None
     True
     """
 

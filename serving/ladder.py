@@ -13,7 +13,7 @@ from contracts.errors import ContractError, StoreError
 from contracts.experiments import Changes
 from contracts.ids import subject_of
 from contracts.keys import alias_key, batch_key, batch_row, user_key
-from contracts.lists import REV_BYTES, Brief, RecommendationList
+from contracts.lists import Brief, RecommendationList
 from contracts.merchandise import Active
 from serving.answers import Shelf, StoreName
 from serving.budget import Budget
@@ -152,7 +152,7 @@ class Ladder:
         feed = self._feed
         active = feed.active(shop, wish.placement or PLACEMENT, now_ms)
         shared = (catalogue, active, feed.experiments(shop), feed.new_items(shop))
-        return MadeOf(data[:REV_BYTES], shared, now_ms // _HOUR_MS)
+        return MadeOf(data, shared, now_ms // _HOUR_MS)
 
     async def _shelf(self, visitor: Visitor, person: Person, wish: Wish, catalogue: Catalogue, budget: Budget) -> Shelf:
         now_ms = self._reader.now_ms()
