@@ -38,6 +38,7 @@ from contracts.lake import (
 from contracts.lists import RecommendationList
 from contracts.pointer import Pointer
 from contracts.snapshot import Manifest, Snapshot
+from stores.forgetting import pruned_versions
 
 pytestmark = pytest.mark.spark
 
@@ -365,4 +366,5 @@ def test_old_versions_are_deleted_but_never_the_live_one_or_its_parent(lake: Sto
     assert prune_versions(objects, SHOP, 1, (second, first)) == []
     assert prune_versions(objects, SHOP, 1, (second, None)) == [first]
     left = {path.removeprefix(models_prefix(SHOP)).partition("/")[0] for path in objects.list(models_prefix(SHOP))}
-    assert left == {second, unpublished, "current.json"}
+    assert left == {second, unpublished, "current.json", "pruned.json"}
+    assert pruned_versions(objects, SHOP) == [first], "who deletes a person finds the lists that outlive their snapshot"
