@@ -116,7 +116,7 @@ bench-survival: setup ## Every failure, ROUNDS=10 times; an interrupted run goes
 drill: setup ## Lose Redis and the stream's state at once, bring all of it back from lake and snapshot, timed (3 minutes)
 	@LIVESHELF_TIED=1 $(PY) -m benchmarks.drill $(ARGS)
 
-fuzz: setup ## 10,000 malformed and hostile requests to the running service: all refused, nothing in the stream
+fuzz: setup ## 10,000 malformed and hostile requests to the running service: all refused, nothing in the stream; then by its OpenAPI document
 	@$(PY) -m benchmarks.fuzz $(ARGS)
 
 ##@ Develop

@@ -1,4 +1,7 @@
-"""``make fuzz``: thousands of malformed and hostile requests; the running service must refuse each with a reason."""
+"""``make fuzz``: thousands of malformed and hostile requests; the running service must refuse each with a reason.
+
+After them come requests made from the service's own OpenAPI document: see :mod:`benchmarks.fuzz_api`.
+"""
 
 import argparse
 import asyncio
@@ -18,6 +21,7 @@ from typing import Any, Final
 
 import psutil
 
+from benchmarks.fuzz_api import Explored, explore
 from benchmarks.fuzz_cases import Case, Keys, make_case
 from benchmarks.report import finish, machine, result_line
 from contracts.access import KeyDocument, make_key
@@ -34,7 +38,7 @@ from stores.keys import KeyStore
 from stores.objects import Objects
 from stores.tables import Tables
 
-__all__ = ["main"]
+__all__ = ["Target", "main", "running_service"]
 
 _AT_ONCE: Final = 16
 _WARM: Final = 1000
@@ -100,7 +104,7 @@ class Target:
 
 
 @contextmanager
-def _running() -> Iterator[Target]:
+def running_service() -> Iterator[Target]:
     """A service with API keys, a catalogue, Valkey and the emulator."""
     os.environ |= {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
     with tempfile.TemporaryDirectory() as name, running_emulator() as endpoint, valkey.cluster(1) as nodes:
@@ -175,25 +179,42 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fuzz", description=__doc__)
     parser.add_argument("--count", type=int, default=10_000, help="requests (default: %(default)s)")
     parser.add_argument("--slow", type=int, default=20, help="of these, how many stop half-way (default: %(default)s)")
+    parser.add_argument(
+        "--examples",
+        type=int,
+        default=100,
+        help="then so many of either kind to each operation of the OpenAPI document (default: %(default)s; 0: none)",
+    )
     parser.add_argument("--seed", type=int, default=20260101)
     given = parser.parse_args(argv)
     began, given.machine = time.monotonic(), machine()
-    with _running() as target:
+    with running_service() as target:
         print(f"fuzz: {given.count:,} requests to http://127.0.0.1:{target.port}, seed {given.seed}", flush=True)
         seen, rss = asyncio.run(_run(target, given.count, given.slow, given.seed))
         in_stream = target.in_stream()
-    return _report(given, seen, rss, in_stream, time.monotonic() - began)
+        explored = _explore(target, given.examples) if given.examples else Explored()
+    return _report(given, seen, rss, in_stream, explored, time.monotonic() - began)
 
 
-def _report(given: argparse.Namespace, seen: Seen, rss: dict[str, float], in_stream: int, seconds: float) -> int:
+def _explore(target: Target, examples: int) -> Explored:
+    print(f"fuzz: {examples} requests of either kind to every operation of the OpenAPI document", flush=True)
+    return explore(f"http://127.0.0.1:{target.port}", target.keys.admin, examples)
+
+
+def _report(
+    given: argparse.Namespace, seen: Seen, rss: dict[str, float], in_stream: int, explored: Explored, seconds: float
+) -> int:
     for kind, number in sorted(seen.kinds.items()):
         print(f"fuzz: {number:>6,}  {kind}")
     print("fuzz: statuses " + ", ".join(f"{status}: {number:,}" for status, number in sorted(seen.statuses.items())))
-    for fault in seen.faults[:20]:
+    print("fuzz: by the document " + ", ".join(f"{status}: {n:,}" for status, n in sorted(explored.total.items())))
+    for fault in (*seen.faults[:20], *explored.faults[:20]):
         print(f"fuzz: WRONG {fault}", file=sys.stderr)
     problems = []
     if seen.faults:
         problems.append(f"{len(seen.faults)} answers were no 4xx with a reason")
+    if explored.faults:
+        problems.append(f"{len(explored.faults)} answers were a 5xx or none that the OpenAPI document tells of")
     if in_stream:
         problems.append(f"{in_stream} records are on the stream")
     if rss["after"] - rss["before"] > _ROOM_MIB:
@@ -203,15 +224,16 @@ def _report(given: argparse.Namespace, seen: Seen, rss: dict[str, float], in_str
     result: dict[str, Any] = {
         "sent": sum(seen.statuses.values()),
         "status_4xx": sum(n for status, n in seen.statuses.items() if 400 <= status < 500),
-        "status_5xx": sum(n for status, n in seen.statuses.items() if status >= 500),
+        "status_5xx": sum(n for status, n in (seen.statuses + explored.total).items() if status >= 500),
         "in_stream": in_stream,
         "rss_mib": rss,
         "statuses": {str(status): number for status, number in sorted(seen.statuses.items())},
         "without_reason": len(seen.faults),
+        "by_document": {"sent": explored.sent, "operations": len(explored.statuses), "wrong": len(explored.faults)},
         "seed": given.seed,
         "seconds": round(seconds, 1),
     }
-    settings = {"count": given.count, "slow": given.slow, "seed": given.seed}
+    settings = {"count": given.count, "slow": given.slow, "examples": given.examples, "seed": given.seed}
     if given.count >= _WHOLE:
         finish("fuzz", result, machine=given.machine, settings=settings)
     else:

@@ -42,6 +42,7 @@ _STATUS: Final = {
     409: "it is not in a state for that, or another did it at the same time",
     412: "it was changed since the `If-Match` tag; read it again",
     413: "the body is too large",
+    414: "the address is too long",
     422: "it can be read, and none of it can be taken",
     428: "`If-Match` is missing",
     429: "too much for now; try again after `Retry-After` seconds",
@@ -94,9 +95,9 @@ def events_body() -> dict[str, Any]:
     }
 
 
-def json_body(kind: type) -> dict[str, Any]:
-    """The request body of a route that reads it itself."""
-    return {"requestBody": {"required": True, "content": _json(_reference(kind))}}
+def json_body(kind: type, **further: Any) -> dict[str, Any]:
+    """The request body of a route that reads it itself; ``further`` is what the type does not tell."""
+    return {"requestBody": {"required": True, "content": _json(_reference(kind) | further)}}
 
 
 def document(app: FastAPI) -> Callable[[], dict[str, Any]]:
@@ -116,46 +117,87 @@ def document(app: FastAPI) -> Callable[[], dict[str, Any]]:
             schemas.update(components)
             _drop_validation_errors(made)
             _add_keys(made)
-            app.openapi_schema = _nullable(made)
+            _add_tags(made)
+            app.openapi_schema = _as_3_0(made)
         return app.openapi_schema
 
     return build
 
 
 def _drop_validation_errors(made: dict[str, Any]) -> None:
-    """FastAPI documents its own 422, which this API never answers."""
+    """FastAPI documents its own 422, which this API never answers; a route's own stays."""
     for operations in made["paths"].values():
         for operation in operations.values():
-            operation["responses"].pop("422", None)
+            if operation["responses"].get("422", {}).get("description") == "Validation Error":
+                del operation["responses"]["422"]
     for name in ("HTTPValidationError", "ValidationError"):
         made["components"]["schemas"].pop(name, None)
 
 
 def _add_keys(made: dict[str, Any]) -> None:
-    """The API key, and what every route that needs one may answer."""
+    """The API key, and what the guard before every route, and before those that need a key, may answer."""
     made["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer", "bearerFormat": "lsk_…"}}
     for path, operations in made["paths"].items():
         for operation in operations.values():
-            if scope_needed(path) is not None:
+            keyed = scope_needed(path) is not None
+            if keyed:
                 operation["security"] = [{"key": []}]
-                for status in (401, 403, 429):
-                    answer = {"description": _STATUS[status], "content": _json(_reference(answers.ErrorAnswer))}
-                    operation["responses"].setdefault(str(status), answer)
+            for status in (401, 403, 414, 429) if keyed else (414,):
+                _add_error(operation["responses"], status)
 
 
-def _nullable(node: Any) -> Any:
-    """OpenAPI 3.0 has no type ``null`` and no ``const``.
+def _add_error(responses: dict[str, Any], status: int) -> None:
+    """An error beside what a route itself may answer with that status."""
+    own = responses.setdefault(str(status), {"description": _STATUS[status]})
+    schema, error = own.get("content", _json({}))["application/json"]["schema"], _reference(answers.ErrorAnswer)
+    own["content"] = _json({"anyOf": [schema, error]} if schema not in ({}, error) else error)
 
-    >>> _nullable({"anyOf": [{"type": "string"}, {"type": "null"}]}), _nullable({"const": 1})
+
+def _add_tags(made: dict[str, Any]) -> None:
+    """What a change has to name: the tag that was read. The routes read these headers from the request itself."""
+    told = {
+        "If-Match": "the `ETag` that was read; the change is refused (412) where it is no longer the one",
+        "If-None-Match": "`*` instead of `If-Match` where there is nothing yet",
+    }
+    for operations in made["paths"].values():
+        for operation in operations.values():
+            if "428" in operation["responses"]:
+                operation.setdefault("parameters", []).extend(
+                    {"name": name, "in": "header", "required": False, "schema": {"type": "string"}, "description": text}
+                    for name, text in told.items()
+                )
+
+
+def _as_3_0(node: Any) -> Any:
+    """JSON Schema as it is today, in the words of OpenAPI 3.0.
+
+    That has no type ``null`` and no ``const``; exclusive limits are flags beside the limit, a list of required
+    properties is never empty, and a reference has no neighbours.
+
+    >>> _as_3_0({"anyOf": [{"type": "string"}, {"type": "null"}]}), _as_3_0({"const": 1})
     ({'type': 'string', 'nullable': True}, {'enum': [1]})
+    >>> _as_3_0({"exclusiveMinimum": 0}), _as_3_0({"$ref": "#/a", "default": {}}), _as_3_0({"required": []})
+    ({'minimum': 0, 'exclusiveMinimum': True}, {'default': {}, 'allOf': [{'$ref': '#/a'}]}, {})
     """
     if isinstance(node, list):
-        return [_nullable(part) for part in node]
+        return [_as_3_0(part) for part in node]
     if not isinstance(node, dict):
         return node
-    made = {name: _nullable(part) for name, part in node.items()}
+    made = {name: _as_3_0(part) for name, part in node.items()}
     if "const" in made:
         made["enum"] = [made.pop("const")]
+    if made.get("required") == []:
+        del made["required"]
+    for limit in ("minimum", "maximum"):
+        flag = f"exclusive{limit.capitalize()}"
+        if isinstance(made.get(flag), int | float) and not isinstance(made[flag], bool):
+            made[limit], made[flag] = made.pop(flag), True
+    if isinstance(made.get("$ref"), str) and len(made) > 1:
+        made["allOf"] = [{"$ref": made.pop("$ref")}]
+    return _nullable(made)
+
+
+def _nullable(made: dict[str, Any]) -> dict[str, Any]:
     kinds = made.get("anyOf")
     if isinstance(kinds, list) and {"type": "null"} in kinds:
         others = [kind for kind in made.pop("anyOf") if kind != {"type": "null"}]

@@ -65,7 +65,7 @@ class DryRun(msgspec.Struct):
 class RulesTrial(msgspec.Struct):
     """Rules to try out, on which placement, and on how long a list."""
 
-    rules: Any
+    rules: Annotated[Any, msgspec.Meta(extra_json_schema={"$ref": "#/components/schemas/Rules"})]
     placement: str = "home"
     n: Annotated[int, msgspec.Meta(ge=1, le=200)] = 20
 

@@ -24,8 +24,9 @@ _UNSTORED: Final = {"Cache-Control": "no-store"}
 @router.post(
     "/deletions",
     summary="Delete a person",
+    status_code=202,
     responses=answers_with(Receipt, 400, 404, 409, 413, 503, good=202),
-    openapi_extra=json_body(PersonToForget),
+    openapi_extra=json_body(PersonToForget, minProperties=1, maxProperties=1),
 )
 async def delete_person(request: Request, the: The, shop: Shop) -> Response:
     """At once: a tombstone, live values, aliases and stored lists. Then, beside: the lake and what the trainer keeps.
