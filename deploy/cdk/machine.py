@@ -2,15 +2,17 @@
 
 What a run does, by ``mode`` of its input::
 
-    daily    Process (hours of features into one file each) ▸ Attribute (what shown lists led to) ▸ Train
-             ▸ Verify (live values against the lake) ▸ Prune
+    daily    Process (hours of features into one file each) ▸ Train ▸ Attribute (what shown lists led to)
+             ▸ where a model was published: Verify (live values against the lake) ▸ Prune
     hourly   Train, of the items that new visits touched
 
 Train is one command that loads what is new, makes its sums, solves, judges the candidate and publishes it, pointer
 last; nothing is half done when it is interrupted. Its outcome is read from an object (:mod:`batch.step`):
 
-    published   ▸ on to Verify           refused    ▸ notify, and succeed: the gate did its work
+    published   ▸ go on                  refused    ▸ notify, and succeed: the gate did its work
     overtaken   ▸ succeed                invalid    ▸ notify and fail
+
+Attribute follows each of these that is no failure, once a day; where it fails itself that is told, and fails nothing.
 
 ``${…}`` are filled in when the machine is deployed.
 """
@@ -67,8 +69,7 @@ def definition(kind: Kind, *, workers: int, submit: Sequence[str]) -> dict[str, 
             "Choices": [{"Variable": "$.mode", "StringEquals": HOURLY, "Next": "Train"}],
             "Default": "Process",
         },
-        "Process": make.step("process", "batch.compact", "'[]'", next="Attribute", failed="Attribute"),
-        "Attribute": make.step("attribute", "batch.attribution", "'[]'", next="Train", failed="Train"),
+        "Process": make.step("process", "batch.compact", "'[]'", next="Train", failed="Train"),
         "Train": make.step("train", "batch.train", "$.train", next="ReadOutcome", failed=make.end("Failed")),
         "ReadOutcome": _read("train", next="Outcome", failed=make.end("Failed")),
         "Outcome": {
@@ -76,19 +77,38 @@ def definition(kind: Kind, *, workers: int, submit: Sequence[str]) -> dict[str, 
             "Choices": [
                 _is("published", "WhichMode"),
                 _is("refused", "NotifyRefused"),
-                _is("overtaken", make.end("Overtaken")),
+                _is("overtaken", "WhichMode"),
             ],
             "Default": make.end("Failed"),
         },
-        "NotifyRefused": _notify("the gate refused the candidate, the live model stays", make.end("Refused")),
+        "NotifyRefused": _notify("the gate refused the candidate, the live model stays", "WhichMode"),
         "WhichMode": {
             "Type": "Choice",
-            "Choices": [{"Variable": "$.mode", "StringEquals": HOURLY, "Next": make.end("Published")}],
-            "Default": "Verify",
+            "Choices": [{"Variable": "$.mode", "StringEquals": HOURLY, "Next": "WhichEnd"}],
+            "Default": "Attribute",
         },
+        "WhichEnd": {"Type": "Choice", "Choices": _ends_early(make), "Default": make.end("Published")},
+        "Attribute": make.step(
+            "attribute", "batch.attribution", "'[]'", next="ReadAttributed", failed="NotifyUnattributed"
+        ),
+        "ReadAttributed": _read("attribute", result="attributed", next="Attributed", failed="NotifyUnattributed"),
+        "Attributed": {
+            "Type": "Choice",
+            "Choices": [_is("done", "WhetherToVerify", of="attributed")],
+            "Default": "NotifyUnattributed",
+        },
+        "NotifyUnattributed": _notify(
+            "the attribution failed, so results of experiments are not new; the training is none the worse",
+            "WhetherToVerify",
+        ),
+        "WhetherToVerify": {"Type": "Choice", "Choices": _ends_early(make), "Default": "Verify"},
         "Verify": make.step("verify", "batch.parity", "'[]'", next="ReadVerified", failed="NotifyUnverified"),
-        "ReadVerified": _read("verify", next="Verified", failed="NotifyUnverified"),
-        "Verified": {"Type": "Choice", "Choices": [_is("done", "Prune")], "Default": "NotifyUnverified"},
+        "ReadVerified": _read("verify", result="verified", next="Verified", failed="NotifyUnverified"),
+        "Verified": {
+            "Type": "Choice",
+            "Choices": [_is("done", "Prune", of="verified")],
+            "Default": "NotifyUnverified",
+        },
         "NotifyUnverified": _notify("live values are not what the lake says, or could not be compared", "Prune"),
         "Prune": make.step(
             "prune", "batch.models", """'["prune"]'""", next=make.end("Published"), failed=make.end("Published")
@@ -247,22 +267,27 @@ def _cluster(workers: int) -> dict[str, Any]:
     }
 
 
-def _read(step: str, *, next: str, failed: str) -> State:
+def _ends_early(make: _Steps) -> list[dict[str, str]]:
+    """Where a run ends that made no model live: there is nothing to verify and nothing to prune."""
+    return [_is("refused", make.end("Refused")), _is("overtaken", make.end("Overtaken"))]
+
+
+def _read(step: str, *, next: str, failed: str, result: str = "outcome") -> State:
     shop, run = "SHOP", "RUN"
     path = outcome_path(shop, run, step).replace(shop, "{}").replace(run, "{}")
     key = f"States.Format('{path}', $.shop, $$.Execution.Name)"
     task = _task("aws-sdk:s3:getObject", {"Bucket": "${Lake}", "Key.$": key}, 1)
     return task | {
         "ResultSelector": {"said.$": "States.StringToJson($.Body)"},
-        "ResultPath": "$.outcome",
+        "ResultPath": f"$.{result}",
         "Retry": _QUICK,
         "Catch": [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.error", "Next": failed}],
         "Next": next,
     }
 
 
-def _is(outcome: str, next: str) -> dict[str, str]:
-    return {"Variable": "$.outcome.said.outcome", "StringEquals": outcome, "Next": next}
+def _is(outcome: str, next: str, of: str = "outcome") -> dict[str, str]:
+    return {"Variable": f"$.{of}.said.outcome", "StringEquals": outcome, "Next": next}
 
 
 def _notify(what: str, next: str) -> State:

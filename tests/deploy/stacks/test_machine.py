@@ -144,18 +144,24 @@ def jobs(*states: str) -> dict[str, list[Any]]:
     return {state: [DONE] for state in states}
 
 
-def test_a_daily_run_processes_trains_verifies_and_prunes(dev: Any, execute: Execute) -> None:
-    answers = jobs("Process", "Attribute", "Train", "Verify", "Prune")
-    run = execute(dev, DAILY, answers, {"train": "published", "verify": "done"})
+DAY = jobs("Process", "Train", "Attribute", "Verify", "Prune")
+GOOD = {"train": "published", "attribute": "done", "verify": "done"}
+
+
+def test_a_daily_run_processes_trains_attributes_verifies_and_prunes(dev: Any, execute: Execute) -> None:
+    run = execute(dev, DAILY, DAY, GOOD)
     assert run.status == "SUCCEEDED"
     assert run.states == [
         "Mode",
         "Process",
-        "Attribute",
         "Train",
         "ReadOutcome",
         "Outcome",
         "WhichMode",
+        "Attribute",
+        "ReadAttributed",
+        "Attributed",
+        "WhetherToVerify",
         "Verify",
         "ReadVerified",
         "Verified",
@@ -168,12 +174,11 @@ def test_a_daily_run_processes_trains_verifies_and_prunes(dev: Any, execute: Exe
 
 
 def test_every_step_gives_the_job_a_command_that_exists_with_arguments_it_takes(dev: Any, execute: Execute) -> None:
-    answers = jobs("Process", "Attribute", "Train", "Verify", "Prune")
-    run = execute(dev, DAILY, answers, {"train": "published", "verify": "done"})
+    run = execute(dev, DAILY, DAY, GOOD)
     expected = {
         "Process": "batch.compact",
-        "Attribute": "batch.attribution",
         "Train": "batch.train",
+        "Attribute": "batch.attribution",
         "Verify": "batch.parity",
         "Prune": "batch.models",
     }
@@ -191,7 +196,7 @@ def test_every_step_gives_the_job_a_command_that_exists_with_arguments_it_takes(
 def test_an_hourly_run_solves_what_was_touched_and_nothing_else(dev: Any, execute: Execute) -> None:
     run = execute(dev, HOURLY, jobs("Train"), {"train": "published"})
     assert run.status == "SUCCEEDED"
-    assert run.states == ["Mode", "Train", "ReadOutcome", "Outcome", "WhichMode", "Published"]
+    assert run.states == ["Mode", "Train", "ReadOutcome", "Outcome", "WhichMode", "WhichEnd", "Published"]
     assert json.loads(words(run, "Train").arguments) == ["--targets", "touched", "--search", "never"]
 
 
@@ -205,15 +210,42 @@ def test_a_job_that_a_lost_store_ended_is_tried_again_with_the_same_input(dev: A
 
 
 def test_a_refused_candidate_is_told_and_is_no_failure(dev: Any, execute: Execute) -> None:
-    run = execute(dev, DAILY, jobs("Process", "Attribute", "Train"), {"train": "refused"})
+    run = execute(dev, HOURLY, jobs("Train"), {"train": "refused"})
     assert run.status == "SUCCEEDED"
-    assert run.states[-3:] == ["Outcome", "NotifyRefused", "Refused"]
+    assert run.states[-4:] == ["NotifyRefused", "WhichMode", "WhichEnd", "Refused"]
     assert run.said == ["the gate refused the candidate, the live model stays. shop tea, run run-1"]
 
 
 def test_a_run_that_another_one_overtook_ends_in_peace(dev: Any, execute: Execute) -> None:
     run = execute(dev, HOURLY, jobs("Train"), {"train": "overtaken"})
     assert (run.status, run.states[-1], run.said) == ("SUCCEEDED", "Overtaken", [])
+
+
+@pytest.mark.parametrize(("outcome", "end"), [("refused", "Refused"), ("overtaken", "Overtaken")])
+def test_a_day_without_a_new_model_is_attributed_all_the_same(
+    dev: Any, execute: Execute, outcome: str, end: str
+) -> None:
+    run = execute(dev, DAILY, jobs("Process", "Train", "Attribute"), {"train": outcome, "attribute": "done"})
+    assert run.status == "SUCCEEDED"
+    assert run.states[-5:] == ["Attribute", "ReadAttributed", "Attributed", "WhetherToVerify", end]
+
+
+@pytest.mark.parametrize(
+    ("attempts", "outcomes"),
+    [([LOST, LOST, LOST], {}), ([DONE], {}), ([DONE], {"attribute": "invalid"})],
+    ids=["fails every time", "leaves no outcome", "finds its settings invalid"],
+)
+def test_an_attribution_that_fails_is_told_and_does_not_fail_the_training(
+    dev: Any, execute: Execute, attempts: list[Any], outcomes: dict[str, str]
+) -> None:
+    run = execute(dev, DAILY, DAY | {"Attribute": attempts}, {"train": "published", "verify": "done"} | outcomes)
+    assert run.status == "SUCCEEDED"
+    after = ["NotifyUnattributed", "WhetherToVerify", "Verify", "ReadVerified", "Verified", "Prune", "Published"]
+    assert run.states[-7:] == after
+    assert len(run.given["Attribute"]) == len(attempts)
+    (said,) = run.said
+    assert said.startswith("the attribution failed")
+    assert said.endswith("shop tea, run run-1")
 
 
 def test_settings_that_allow_no_training_fail_at_once(dev: Any, execute: Execute) -> None:
@@ -224,9 +256,9 @@ def test_settings_that_allow_no_training_fail_at_once(dev: Any, execute: Execute
 
 
 def test_a_training_that_fails_every_time_is_told_and_fails(dev: Any, execute: Execute) -> None:
-    run = execute(dev, DAILY, {**jobs("Process", "Attribute"), "Train": [LOST, LOST, LOST]}, {})
+    run = execute(dev, DAILY, {**jobs("Process"), "Train": [LOST, LOST, LOST]}, {})
     assert run.status == "FAILED"
-    assert run.states == ["Mode", "Process", "Attribute", "Train", "NotifyFailed", "Failed"]
+    assert run.states == ["Mode", "Process", "Train", "NotifyFailed", "Failed"]
     assert len(run.given["Train"]) == 3
     assert run.inputs["NotifyFailed"]["error"]["Cause"] == LOST[1]
     assert run.said == ["the training failed; its error and input are in the execution. shop tea, run run-1"]
@@ -241,17 +273,15 @@ def test_a_job_that_leaves_no_outcome_counts_as_failed(dev: Any, execute: Execut
 def test_live_values_that_differ_from_the_lake_are_told_and_the_model_stays_published(
     dev: Any, execute: Execute
 ) -> None:
-    answers = jobs("Process", "Attribute", "Train", "Verify", "Prune")
-    run = execute(dev, DAILY, answers, {"train": "published", "verify": "differs"})
+    run = execute(dev, DAILY, DAY, GOOD | {"verify": "differs"})
     assert run.status == "SUCCEEDED"
     assert run.states[-4:] == ["Verified", "NotifyUnverified", "Prune", "Published"]
 
 
 def test_a_training_goes_on_where_the_files_of_an_hour_could_not_be_made(dev: Any, execute: Execute) -> None:
-    answers = {**jobs("Attribute", "Train", "Verify", "Prune"), "Process": [LOST, LOST, LOST]}
-    run = execute(dev, DAILY, answers, {"train": "published", "verify": "done"})
+    run = execute(dev, DAILY, DAY | {"Process": [LOST, LOST, LOST]}, GOOD)
     assert run.status == "SUCCEEDED"
-    assert run.states[:4] == ["Mode", "Process", "Attribute", "Train"]
+    assert run.states[:3] == ["Mode", "Process", "Train"]
 
 
 CLUSTER = {"CreateCluster": [{"ClusterId": "c-1", "Cluster": {"Id": "c-1"}}]}
@@ -263,8 +293,7 @@ def on_cluster(answers: dict[str, list[Any]]) -> dict[str, list[Any]]:
 
 
 def test_on_a_cluster_the_same_steps_run_on_one_that_is_made_and_ended(large: Any, execute: Execute) -> None:
-    answers = on_cluster(jobs("Process", "Attribute", "Train", "Verify", "Prune"))
-    run = execute(large, DAILY, answers, {"train": "published", "verify": "done"})
+    run = execute(large, DAILY, on_cluster(DAY), GOOD)
     assert run.status == "SUCCEEDED"
     assert (run.states[0], run.states[-2:]) == ("CreateCluster", ["TerminateAndPublished", "Published"])
     (made,) = run.given["CreateCluster"]
@@ -285,6 +314,6 @@ def test_however_a_run_on_a_cluster_ends_the_cluster_ends_too(
     large: Any, execute: Execute, outcome: str | None
 ) -> None:
     answers = on_cluster({**jobs("Process", "Attribute"), "Train": [DONE] if outcome else [LOST, LOST, LOST]})
-    run = execute(large, DAILY, answers, {"train": outcome} if outcome else {})
+    run = execute(large, DAILY, answers, {"train": outcome, "attribute": "done"} if outcome else {})
     assert run.status == ("SUCCEEDED" if outcome in {"refused", "overtaken"} else "FAILED")
     assert sum(state.startswith("TerminateAnd") for state in run.states) == 1
