@@ -64,7 +64,7 @@ package: setup ## Build what runs on AWS into build/: the Flink zip, the Spark e
 	@$(PY) -m deploy.package
 
 # Which deployment is asked for each time: what a mistaken default would do to an account cannot be undone.
-.PHONY: deploy upgrade command destroy named
+.PHONY: deploy upgrade command keys destroy named
 named:
 	@case "$(ENV)" in dev|small|large) ;; *) echo 'which deployment? ENV=dev, ENV=small or ENV=large' >&2; exit 2;; esac
 
@@ -76,6 +76,9 @@ upgrade: named package ## New code into the running ENV=...: snapshot, update, l
 
 command: named $(READY) ## A command of the batch inside ENV=...: COMMAND="batch.models activate --previous"
 	@$(PY) -m deploy.command --env $(ENV) $(ARGS) -- $(COMMAND)
+
+keys: named $(READY) ## API keys of ENV=...: ARGS="create --scopes read,events --note shop", list, expire, revoke
+	@$(PY) -m deploy.keys --env $(ENV) -- $(ARGS)
 
 destroy: named $(READY) ## Delete the stacks of ENV=...; data stays unless told otherwise, and it says what that costs
 	@$(PY) -m deploy.destroy --env $(ENV) $(ARGS)

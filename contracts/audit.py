@@ -4,7 +4,7 @@ from datetime import date, datetime
 
 import msgspec
 
-__all__ = ["AuditEntry", "audit_path", "audit_prefix"]
+__all__ = ["AuditEntry", "audit_path", "audit_prefix", "audit_root"]
 
 
 class AuditEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -23,13 +23,18 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     detail: str = ""
 
 
+def audit_root(shop: str) -> str:
+    """Where the log of changes of a shop lies."""
+    return f"shop={shop}/audit/"
+
+
 def audit_prefix(shop: str, day: date) -> str:
     """The entries of a UTC day.
 
     >>> audit_prefix("default", date(2026, 1, 5))
     'shop=default/audit/year=2026/month=01/day=05/'
     """
-    return f"shop={shop}/audit/year={day:%Y}/month={day:%m}/day={day:%d}/"
+    return f"{audit_root(shop)}year={day:%Y}/month={day:%m}/day={day:%d}/"
 
 
 def audit_path(shop: str, entry: AuditEntry) -> str:

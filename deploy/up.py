@@ -12,6 +12,7 @@ from contracts.errors import DeploymentError, LiveshelfError
 from deploy.artefacts import PATH, Artefacts, read_artefacts
 from deploy.assembly import Template, synthesise
 from deploy.deployment import FOUNDATION, Deployment, add_common, commit, run
+from deploy.keys import first_key
 from deploy.releases import Release
 from local.paths import checkout
 
@@ -100,7 +101,7 @@ def bring_up(place: Deployment, artefacts: Artefacts, templates: list[Template],
         )
     )
     place.say("deployed")
-    for line in place.addresses():
+    for line in [*place.addresses(), *first_key(place.env)]:
         place.say(line)
 
 

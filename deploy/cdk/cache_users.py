@@ -32,7 +32,9 @@ ACCESS: Final[Mapping[str, str]] = {
     "stream": _rule(*_READ, *_SCRIPTED, "zadd"),
     "trainer": _rule(*_READ, *_SCRIPTED, "zadd", "scan", "del"),
     "serving": _rule(*_READ),
+    "control": _rule(*_READ, "scan", "del"),
 }
-"""By part: the stream and the trainer write, serving reads. The trainer also deletes people who ask for it."""
+"""By part: the stream and the trainer write, serving reads. The trainer deletes people who ask for it, and so does the
+function of the admin routes, at once."""
 
 CACHE_PARTS: Final = tuple(ACCESS)

@@ -19,7 +19,7 @@ from deploy.cdk.names import Names
 from deploy.cdk.network import Network, log_group
 from deploy.cdk.profiles import Profile
 
-__all__ = ["HANDLERS", "Function", "add_function", "keys_secret", "spool_queue"]
+__all__ = ["HANDLERS", "NO_KEYS", "Function", "add_function", "keys_secret", "spool_queue"]
 
 HANDLERS: Final = {
     "collector": "serving.functions.collect",
@@ -28,6 +28,8 @@ HANDLERS: Final = {
     "control": "serving.functions.recommend",
 }
 """Where Lambda begins, by part."""
+NO_KEYS: Final = '{"keys":[],"log_key":""}'
+"""A :class:`contracts.access.KeyDocument` of no keys."""
 _TRIES: Final = 12
 _VISIBLE: Final = 120
 
@@ -62,12 +64,17 @@ def spool_queue(scope: Any, names: Names, key: kms.IKey) -> tuple[sqs.Queue, sqs
 
 
 def keys_secret(scope: Any, names: Names, key: kms.IKey) -> secrets.CfnSecret:
-    """The secret of the API keys, empty: its content is the operator's (``python -m serving.keys``)."""
+    """The secret of the API keys, which holds none at first: its content is the operator's (``make keys``).
+
+    A secret without any content could not be read, and a function that cannot read its keys does not start. The content
+    here must stay as it is: CloudFormation writes it when it changes, over the keys that are there by then.
+    """
     secret = secrets.CfnSecret(
         scope,
         "Keys",
         name=names.keys_secret,
-        description="API keys of the shop, as hashes: python -m serving.keys",
+        description="API keys of the shop, as hashes: make keys",
+        secret_string=NO_KEYS,
         kms_key_id=key.key_arn,
     )
     secret.apply_removal_policy(RemovalPolicy.RETAIN)

@@ -35,6 +35,7 @@ COMMANDS: Final[Mapping[str, tuple[str, ...]]] = {
         "logs:FilterLogEvents",
     ),
     "pages": ("cloudfront:CreateInvalidation",),
+    "keys": ("secretsmanager:GetSecretValue", "secretsmanager:PutSecretValue"),
     "what remains": (
         "cloudwatch:GetMetricStatistics",
         "dynamodb:DescribeTable",
@@ -56,6 +57,10 @@ COMMANDS_ON: Final[Mapping[str, str]] = {
     "kinesis:PutRecords": "arn:{partition}:kinesis:{region}:{account}:stream/{prefix}-behaviour",
     "kinesis:DescribeStreamSummary": "arn:{partition}:kinesis:{region}:{account}:stream/{prefix}-behaviour",
     "dynamodb:DescribeTable": "arn:{partition}:dynamodb:{region}:{account}:table/{prefix}",
+    **{
+        action: "arn:{partition}:secretsmanager:{region}:{account}:secret:{prefix}/keys-*"
+        for action in COMMANDS["keys"]
+    },
     "states:StartExecution": "arn:{partition}:states:{region}:{account}:stateMachine:{prefix}-training",
 }
 """On what: policies are scoped to resources, and a simulation without one would call them too small."""

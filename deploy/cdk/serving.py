@@ -8,13 +8,15 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as functions
 
+from contracts.audit import audit_root
+from contracts.forgetting import forgotten_prefix
 from contracts.lake import (
     UNKNOWN_SHOP,
     catalogue_path,
     dataset_prefix,
     experiment_results_path,
     experiments_path,
-    models_prefix,
+    model_prefix,
     new_items_path,
     rules_path,
     visitors_path,
@@ -30,10 +32,12 @@ from deploy.cdk.pages import Pages
 from deploy.cdk.profiles import Profile
 from deploy.cdk.service import Service
 from deploy.cdk.stores import Stores
+from stores.forgetting import pruned_path
 
 __all__ = ["Serving"]
 
 _READ_FILES = (catalogue_path, experiments_path, new_items_path, rules_path, visitors_path)
+_WRITTEN_FILES = (catalogue_path, experiments_path, rules_path)
 
 
 class Serving(Stack):
@@ -59,16 +63,10 @@ class Serving(Stack):
         self._names, self._shops, self._key = names, shops, key
         self.spool, self.dead_spool = spool_queue(self, names, key)
         self.keys = keys_secret(self, names, key)
-        settings = deployed_settings(
-            names, stores, shops, "serving", spool_queue=self.spool.queue_url, keys=f"secret:{names.keys_secret}"
-        )
-        common: dict[str, Any] = {
-            "names": names,
-            "profile": profile,
-            "artefacts": artefacts,
-            "key": key,
-            "settings": settings,
-        }
+        own = {"spool_queue": self.spool.queue_url, "keys": f"secret:{names.keys_secret}"}
+        settings = deployed_settings(names, stores, shops, "serving", **own)
+        base: dict[str, Any] = {"names": names, "profile": profile, "artefacts": artefacts, "key": key}
+        common = base | {"settings": settings}
         self.parts: dict[str, Function] = {
             "collector": add_function(
                 self, "collector", description="Collector: checks events and puts them on the stream", **common
@@ -82,10 +80,12 @@ class Serving(Stack):
             "control": add_function(
                 self,
                 "control",
-                description="Control room: reads figures, models and rejected records",
+                description="Control room and admin routes: figures, rules, experiments, catalogue, deletions",
                 network=network,
+                seconds=29,  # a deletion looks through all aliases of the cache
                 environment={"LIVESHELF_FLINK_APPLICATION": names.flink},
-                **common,
+                settings=deployed_settings(names, stores, shops, "control", **own),
+                **base,
             ),
         }
         self._grant(stores)
@@ -112,16 +112,17 @@ class Serving(Stack):
         allow(self.parts["drain"].role, [f"sqs:{each}" for each in take], [self.spool.queue_arn])
         self._grant_reading(self.parts["recommend"].role, stores)
         control = self.parts["control"].role
-        self._grant_reading(control, stores)
+        self._grant_reading(control, stores, "control")
         self._grant_control(control)
+        self._grant_admin(control)
         for part in ("collector", "recommend", "control"):
             allow(self.parts[part].role, ["secretsmanager:GetSecretValue"], [self.keys.ref])
 
-    def _grant_reading(self, role: iam.Role, stores: Stores) -> None:
+    def _grant_reading(self, role: iam.Role, stores: Stores, user: str = "serving") -> None:
         """What answers are made of: lists in cache and table, and a few files of the lake."""
         names = self._names
         lake = names.bucket_arn(names.lake_bucket)
-        allow(role, ["elasticache:Connect"], names.cache_arns("serving"))
+        allow(role, ["elasticache:Connect"], names.cache_arns(user))
         allow(role, ["dynamodb:GetItem"], [names.table_arn])
         files = [f"{lake}/{path(shop)}" for shop in self._shops for path in _READ_FILES]
         allow(role, ["s3:GetObject"], files)
@@ -136,11 +137,28 @@ class Serving(Stack):
         because = "CloudWatch lets figures be read on everything or on nothing."
         allow(role, ["cloudwatch:GetMetricData", "cloudwatch:ListMetrics"], ["*"], because=because)
         allow(role, ["kinesis:DescribeStreamSummary"], [self._names.stream_arn])
-        read = [models_prefix(shop) for shop in self._shops]
-        read += [dataset_prefix(shop, "dead-letter") for shop in (*self._shops, UNKNOWN_SHOP)]
-        read += [experiment_results_path(shop, "*").removesuffix("*.json") for shop in self._shops]
+        read = [f"{model_prefix(shop, '*')}manifest.json" for shop in self._shops]
+        read += [f"{dataset_prefix(shop, 'dead-letter')}*" for shop in (*self._shops, UNKNOWN_SHOP)]
+        read += [experiment_results_path(shop, "*") for shop in self._shops]
         because = "Versions, files of the stream and experiments come and go below these."
-        allow(role, ["s3:GetObject"], [f"{lake}/{prefix}*" for prefix in read], because=because)
+        allow(role, ["s3:GetObject"], [f"{lake}/{path}" for path in read], because=because)
+
+    def _grant_admin(self, role: iam.Role) -> None:
+        """What the admin routes write: three documents of a shop, the log of changes, and deletions of people.
+
+        A deletion goes through the lists of all versions at once; the lake's share is the next training's
+        (:mod:`batch.forget`).
+        Making another version live is not here: it takes the trainer's code, which no function carries.
+        """
+        lake = self._names.bucket_arn(self._names.lake_bucket)
+        documents = [f"{lake}/{path(shop)}" for shop in self._shops for path in _WRITTEN_FILES]
+        allow(role, ["s3:PutObject"], documents)
+        grown = [f"{lake}/{prefix(shop)}*" for shop in self._shops for prefix in (audit_root, forgotten_prefix)]
+        because = "Every change and every deletion has files of its own below these."
+        allow(role, ["s3:GetObject", "s3:PutObject"], grown, because=because)
+        allow(role, ["s3:GetObject"], [f"{lake}/{pruned_path(shop)}" for shop in self._shops])
+        rows = ("BatchGetItem", "BatchWriteItem")
+        allow(role, [f"dynamodb:{each}" for each in rows], [self._names.table_arn])
 
     def _feed_drain(self) -> None:
         functions.CfnEventSourceMapping(

@@ -36,14 +36,15 @@ def grant_data(role: iam.Role, names: Names, shops: Sequence[str], key: kms.IKey
     """The data that a Spark job reads and writes, wherever it runs.
 
     Every training begins with the deletions that are due (:mod:`batch.forget`), and those go through all of a shop's
-    objects, the lake's included; so it may write there, and is the only part that may.
+    objects, the lake's included, and through what a versioned bucket keeps of their past; so it may write there, and is
+    the only part that may.
     """
     lake = names.bucket_arn(names.lake_bucket)
-    allow(role, ["s3:GetBucketLocation", "s3:ListBucket"], [lake])
+    allow(role, ["s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketVersions"], [lake])
     below = (EVENTS_PREFIX, ERRORS_PREFIX, *(f"shop={shop}/" for shop in shops))
     allow(
         role,
-        ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"],
+        ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:DeleteObjectVersion", "s3:AbortMultipartUpload"],
         [f"{lake}/{prefix}*" for prefix in (*below, dataset_prefix(UNKNOWN_SHOP, "dead-letter"))],
         because="Days, versions and files of the stream come and go, and a deleted person may be in any of them.",
     )

@@ -59,5 +59,6 @@ def test_what_commands_act_on_has_the_names_of_the_deployment() -> None:
         names.machine_arn,
         names.stream_arn,
         names.table_arn,
+        account_arn("secretsmanager", f"secret:{names.keys_secret}-*"),
     )
     assert filled == {shown(arn) for arn in real}

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
 from urllib.parse import parse_qs
 
 import botocore.session
@@ -9,12 +10,15 @@ import pytest
 import redis as redis_py
 
 from contracts.errors import SettingsError, StoreError
+from contracts.forgetting import Deletion
+from contracts.keys import alias_key, user_key
 from contracts.pointer import Pointer
 from contracts.settings import Settings
 from deploy.cdk.cache_users import ACCESS
 from local.ports import LOOPBACK
 from local.valkey import cluster as valkey_cluster
 from stores.cluster import Cluster
+from stores.forgetting import forget_online, names_in_redis
 from stores.login import IamLogin, Renewal
 from stores.scripts import grow_buckets
 
@@ -151,6 +155,25 @@ def test_serving_reads_and_cannot_write(nodes: str) -> None:
     with pytest.raises(StoreError, match="no permissions"):
         cluster.execute([grow_buckets("default:item:A", {300: [1.0]}, 60, 0)])
     cluster.close()
+
+
+def test_operators_delete_a_person_and_may_write_no_value(nodes: str) -> None:
+    let_in(nodes, "trainer", "first", ACCESS["trainer"])
+    let_in(nodes, "control", "first", ACCESS["control"])
+    no_tables: Any = None  # not asked where there are no versions
+    trainer, control = connect(nodes, Passwords("trainer")), connect(nodes, Passwords("control"))
+    alias = alias_key("default", "v1")
+    trainer.set_many([(user_key("default", "u.gone"), b"x", 60), (alias, b"u.gone", 60)])
+    deletion = Deletion(id="d", shop="default", requested_at=datetime(2026, 1, 1, tzinfo=UTC), user_id="gone")
+    deletion.anonymous_ids += names_in_redis(control, deletion)
+    assert deletion.anonymous_ids == ["v1"]
+    removed = forget_online(control, no_tables, deletion, [], deletion.requested_at)
+    assert [(each.what, each.count) for each in removed] == [("live values", 1), ("aliases", 1)]
+    assert trainer.present([alias]) == [False]
+    with pytest.raises(StoreError, match="no permissions"):
+        control.set_many([("default:user:u.1", b"x", 60)])
+    trainer.close()
+    control.close()
 
 
 def test_a_user_without_its_cache_is_refused_with_the_setting_that_is_missing() -> None:

@@ -2,21 +2,31 @@
 
 import subprocess
 import sys
-from datetime import date
+from datetime import UTC, date, datetime
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from contracts.forgetting import tombstones_path
+from contracts.access import KeyDocument, decode_keys
+from contracts.audit import AuditEntry, audit_path, audit_root
+from contracts.forgetting import forgotten_prefix, open_path, tombstones_path
 from contracts.lake import (
     ERRORS_PREFIX,
+    UNKNOWN_SHOP,
     attribution_prefix,
     attribution_totals_path,
     attribution_units_path,
+    catalogue_path,
     dataset_prefix,
     day_prefix,
+    experiment_results_path,
+    experiments_path,
     features_day_prefix,
+    model_prefix,
+    people_path,
+    rules_path,
 )
 from deploy.cdk.ingestion import HALF_UPLOAD_DAYS, SNAPSHOT_DAYS
 from deploy.flink_zip import RUN_OPTIONS, RUN_OPTIONS_GROUP
@@ -152,6 +162,70 @@ def test_recommendations_read_and_cannot_write_anything_but_their_log(dev: Any) 
     }
 
 
+def test_operators_write_three_documents_the_log_of_changes_and_deletions_and_nothing_else(large: Any) -> None:
+    lake = "arn:aws:s3:::liveshelf-large-lake-123456789012-eu-central-1"
+    actions = large.actions("ControlRole")
+    written = {f"{lake}/{path(shop)}" for shop in ("tea", "cups") for path in (catalogue_path, rules_path)}
+    written |= {f"{lake}/{experiments_path(shop)}" for shop in ("tea", "cups")}
+    written |= {f"{lake}/{prefix(shop)}*" for shop in ("tea", "cups") for prefix in (audit_root, forgotten_prefix)}
+    assert {r for r, a in actions.items() if "s3:PutObject" in a} == written
+    entry = AuditEntry(id="x", at=datetime(2026, 1, 5, tzinfo=UTC), who="open", action="rules.replace", target="")
+    for path in (audit_path("tea", entry), tombstones_path("tea"), open_path("tea", "x")):
+        assert any(path.startswith(each.removeprefix(f"{lake}/").rstrip("*")) for each in written), path
+    assert {one for a in actions.values() for one in a if one.startswith("dynamodb:")} == {
+        "dynamodb:GetItem",
+        "dynamodb:BatchGetItem",
+        "dynamodb:BatchWriteItem",
+    }
+    assert {r for r, a in actions.items() if "cloudwatch:GetMetricData" in a and "cloudwatch:ListMetrics" in a} == {"*"}
+    assert not any("DeleteObject" in one or "kinesis:Put" in one for a in actions.values() for one in a)
+
+
+def test_operators_read_manifests_rejected_records_and_results_but_no_model_s_people(dev: Any) -> None:
+    lake = "arn:aws:s3:::liveshelf-dev-lake-123456789012-eu-central-1/"
+    read = {r.removeprefix(lake) for r, a in dev.actions("ControlRole").items() if "s3:GetObject" in a}
+    assert {
+        f"{model_prefix('default', '*')}manifest.json",
+        f"{dataset_prefix('default', 'dead-letter')}*",
+        f"{dataset_prefix(UNKNOWN_SHOP, 'dead-letter')}*",
+        experiment_results_path("default", "*"),
+    } <= read
+    assert not any(fnmatch(people_path("default", "v1"), each) for each in read)
+
+
+def test_whoever_checks_api_keys_may_read_them_and_finds_a_document_without_keys(each: Any) -> None:
+    secret = each.one("AWS::SecretsManager::Secret")
+    assert decode_keys(secret.properties["SecretString"].encode()) == KeyDocument()
+    roles = ["CollectorRole", "RecommendRole", "ControlRole", *(["ServiceRole"] if each.name == "large" else [])]
+    for role in roles:
+        actions = each.actions(role)
+        assert actions[f"<{secret.logical}>"] == {"secretsmanager:GetSecretValue"}, role
+        assert any("kms:Decrypt" in verbs for verbs in actions.values()), role
+    assert f"<{secret.logical}>" not in each.actions("DrainRole")
+
+
+def test_the_trainer_deletes_people_from_every_version_of_an_object_and_from_the_table(dev: Any) -> None:
+    lake = "arn:aws:s3:::liveshelf-dev-lake-123456789012-eu-central-1"
+    actions = dev.actions("JobRole")
+    assert "s3:ListBucketVersions" in actions[lake]
+    for below in ("events/*", "shop=default/*"):
+        assert {"s3:DeleteObject", "s3:DeleteObjectVersion"} <= actions[f"{lake}/{below}"]
+    assert any("dynamodb:BatchWriteItem" in verbs for verbs in actions.values())
+
+
+def test_what_the_admin_routes_are_asked_reaches_the_function_that_may_answer_in_time(each: Any) -> None:
+    routes = {r.properties["RouteKey"]: r.properties["Target"] for r in each.resources("AWS::ApiGatewayV2::Route")}
+    integrations = {f"<{r.logical}>": r.properties for r in each.resources("AWS::ApiGatewayV2::Integration")}
+    functions = {f"<{r.logical}.Arn>": r for r in each.resources("AWS::Lambda::Function")}
+    found = {}
+    for route, target in routes.items():
+        integration = integrations[target.removeprefix("integrations/")]
+        function = functions[integration["IntegrationUri"]]
+        found[route] = function.logical
+        assert function.properties["Timeout"] * 1000 < integration["TimeoutInMillis"] <= 30_000, "of an HTTP API"
+    assert found == {"POST /v1/events": "Collector", "ANY /v1/admin/{proxy+}": "Control", "$default": "Recommend"}
+
+
 def test_the_collector_puts_events_and_spools_and_cannot_read_them_back(dev: Any) -> None:
     verbs = {one for a in dev.actions("CollectorRole").values() for one in a if not one.startswith(("logs:", "kms:"))}
     assert verbs == {"kinesis:PutRecords", "sqs:SendMessage", "secretsmanager:GetSecretValue"}
@@ -167,7 +241,12 @@ def test_whoever_reads_the_database_may_read_its_password_and_nobody_else(large:
 
 def test_each_part_logs_in_to_the_cache_as_itself(dev: Any) -> None:
     user = "arn:aws:elasticache:eu-central-1:123456789012:user:liveshelf-dev-"
-    for role, part in (("Role", "stream"), ("JobRole", "trainer"), ("RecommendRole", "serving")):
+    for role, part in (
+        ("Role", "stream"),
+        ("JobRole", "trainer"),
+        ("RecommendRole", "serving"),
+        ("ControlRole", "control"),
+    ):
         users = {r for r, a in dev.actions(role).items() if "elasticache:Connect" in a and ":user:" in r}
         assert users == {user + part}
 
