@@ -60,18 +60,23 @@ synth: $(READY) ## The CloudFormation of ENV=dev|small|large into build/cdk.out,
 	@echo "synth: cfn-lint"; .venv/bin/cfn-lint build/cdk.out/*.template.json
 
 .PHONY: package
-package: setup ## Build what runs on AWS into build/: the Flink zip, the Spark environment, the Lambda zip
-	@$(PY) -m deploy.package
+package: setup ## Build what runs on AWS into build/: Flink zip, Spark environment, Lambda zip (ARGS="--baked FOLDER")
+	@$(PY) -m deploy.package $(if $(BAKED),--baked "$(BAKED)") $(if $(ENV),--env $(ENV)) \
+	  $(if $(filter package,$(MAKECMDGOALS)),$(ARGS))
 
 # Which deployment is asked for each time: what a mistaken default would do to an account cannot be undone.
-.PHONY: deploy upgrade command keys destroy named
+.PHONY: baked deploy upgrade command keys destroy named
 named:
 	@case "$(ENV)" in dev|small|large) ;; *) echo 'which deployment? ENV=dev, ENV=small or ENV=large' >&2; exit 2;; esac
 
-deploy: named package ## Everything of ENV=dev|small|large into your AWS account, until output flows (ARGS=--dry-run: only say)
+# The popular items of the live models travel in the functions; a dry run asks AWS for nothing.
+baked: named $(READY)
+	@$(if $(BAKED)$(findstring --dry-run,$(ARGS)),:,$(PY) -m deploy.bake --env $(ENV))
+
+deploy: named baked package ## Everything of ENV=dev|small|large into your AWS account, until output flows (ARGS=--dry-run: only say)
 	@$(PY) -m deploy.up --env $(ENV) $(ARGS)
 
-upgrade: named package ## New code into the running ENV=...: snapshot, update, look at the output, back by itself if none
+upgrade: named baked package ## New code into the running ENV=...: snapshot, update, look at the output, back by itself if none
 	@$(PY) -m deploy.upgrade --env $(ENV) $(ARGS)
 
 command: named $(READY) ## A command of the batch inside ENV=...: COMMAND="batch.models activate --previous"

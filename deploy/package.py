@@ -12,10 +12,11 @@ import msgspec
 from contracts.errors import LiveshelfError
 from deploy.archive import sha256_of
 from deploy.artefacts import PATH, Artefact, Artefacts, versioned_key
+from deploy.bake import baked_folder
 from deploy.flink_zip import build_flink_zip
 from deploy.functions_zip import build_functions_zip
 from deploy.spark_archive import PLATFORM_PREFIX, SPARK_BOOTSTRAP, SPARK_MAIN, build_spark_archive
-from local import toolchain
+from local import libraries, toolchain
 from local.paths import cache_dir, checkout
 
 __all__ = ["KINDS", "build", "main"]
@@ -44,16 +45,24 @@ KINDS: Final = tuple(_SUFFIXES)
 
 
 def build(
-    root: Path, out: Path, *, prefix: str = PLATFORM_PREFIX, level: int = 6, say: Callable[[str], None] = print
+    root: Path,
+    out: Path,
+    *,
+    prefix: str = PLATFORM_PREFIX,
+    baked: Path | None = None,
+    level: int = 6,
+    say: Callable[[str], None] = print,
 ) -> Artefacts:
     """Build all artefacts of the checkout ``root`` into the folder ``out``; returns what they are.
 
-    ``prefix`` is where the Spark platform has its Python, ``level`` how hard to compress.
+    ``prefix`` is where the Spark platform has its Python, ``baked`` the folder of popular items that the functions
+    bring along, ``level`` how hard to compress.
 
     Raises:
         PackagingError: one could not be built, or is too large for its service.
-        LocalStackError: the jars could not be fetched.
+        LocalStackError: the jars or the pages' libraries could not be fetched.
     """
+    libraries.ensure()
     makers: dict[str, Callable[[Path], None]] = {
         "flink": lambda path: build_flink_zip(
             root, toolchain.jars().packaged, cache_dir() / "fatjar", path, level=level
@@ -61,7 +70,7 @@ def build(
         "spark-environment": lambda path: build_spark_archive(root, path, prefix=prefix, level=level),
         "spark-main": lambda path: _copy(root / SPARK_MAIN, path),
         "spark-bootstrap": lambda path: _copy(root / SPARK_BOOTSTRAP, path),
-        "functions": lambda path: build_functions_zip(root, path, level=level),
+        "functions": lambda path: build_functions_zip(root, path, baked=baked, level=level),
     }
     made = {}
     for kind in KINDS:
@@ -92,16 +101,25 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FOLDER",
         help="below which the Spark platform has bin/python3.11 (default: %(default)s, as on EMR 7)",
     )
+    parser.add_argument(
+        "--baked",
+        type=Path,
+        metavar="FOLDER",
+        help="popular items that the functions bring along (python -m serving.bake --out FOLDER)",
+    )
+    parser.add_argument("--env", metavar="ENV", help="without --baked: those of this deployment, if fetched")
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Build all; exit code 1 with the reason when something could not be built."""
     given = _parser().parse_args(argv)
+    fetched = baked_folder(given.env) if given.env else None
+    baked = given.baked or (fetched if fetched and fetched.is_dir() else None)
     folder = checkout() / PATH.parent
     folder.mkdir(exist_ok=True)
     try:
-        made = build(checkout(), folder, prefix=given.python_prefix)
+        made = build(checkout(), folder, prefix=given.python_prefix, baked=baked)
     except LiveshelfError as exc:
         print(f"package: {exc}", file=sys.stderr)
         return 1

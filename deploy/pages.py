@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from contracts.errors import DeploymentError
 from deploy.archive import files_below
 from deploy.cloud import Cloud, understood
 
@@ -22,17 +23,21 @@ _PATHS: Final = {
 
 
 def page_files(root: Path) -> dict[str, Path]:
-    """Keys of the bucket and the files behind them, Swagger's among them.
+    """Keys of the bucket and the files behind them, Swagger's and the pages' libraries among them.
 
     Raises:
-        FileNotFoundError: a page is not in the checkout.
+        DeploymentError: the libraries are not there: pages without them stay empty.
     """
     from swagger_ui_bundle import swagger_ui_path
 
     static = root / "serving" / "static"
+    if not (static / "lib" / "lit-html" / "lit-html.js").is_file():
+        message = f"the pages' libraries are not in {static / 'lib'}; python -m local.libraries brings them"
+        raise DeploymentError(message)
     found = {key: static / name for key, name in _PATHS.items() if (static / name).is_file()}
     for prefix, folder in (("static/", static), ("static/swagger/", Path(str(swagger_ui_path)))):
-        found |= {key: Path(str(path)) for key, path in files_below(folder, prefix).items()}
+        below = files_below(folder, prefix).items()
+        found |= {key: Path(str(path)) for key, path in below if not key.rpartition("/")[2].startswith(".")}
     return found
 
 

@@ -57,10 +57,7 @@ COMMANDS_ON: Final[Mapping[str, str]] = {
     "kinesis:PutRecords": "arn:{partition}:kinesis:{region}:{account}:stream/{prefix}-behaviour",
     "kinesis:DescribeStreamSummary": "arn:{partition}:kinesis:{region}:{account}:stream/{prefix}-behaviour",
     "dynamodb:DescribeTable": "arn:{partition}:dynamodb:{region}:{account}:table/{prefix}",
-    **{
-        action: "arn:{partition}:secretsmanager:{region}:{account}:secret:{prefix}/keys-*"
-        for action in COMMANDS["keys"]
-    },
+    **dict.fromkeys(COMMANDS["keys"], "arn:{partition}:secretsmanager:{region}:{account}:secret:{prefix}/keys-*"),
     "states:StartExecution": "arn:{partition}:states:{region}:{account}:stateMachine:{prefix}-training",
 }
 """On what: policies are scoped to resources, and a simulation without one would call them too small."""

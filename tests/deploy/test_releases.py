@@ -1,6 +1,7 @@
 """What the commands leave in S3 and take from it, against moto, which really keeps objects and versions."""
 
 import hashlib
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -102,6 +103,14 @@ def test_pages_lie_under_the_paths_of_the_local_service() -> None:
         found
     )
     assert found["control"].name == "control.html"
+
+
+def test_the_libraries_that_pages_draw_with_are_uploaded_and_pages_without_them_are_not(tmp_path: Path) -> None:
+    served = json.loads((checkout() / "serving" / "web" / "package.json").read_bytes())["served"]
+    assert {f"static/lib/{name}" for name in [*served["files"], "icons.svg"]} <= set(page_files(checkout()))
+    (tmp_path / "serving" / "static").mkdir(parents=True)
+    with pytest.raises(DeploymentError, match=r"python -m local\.libraries"):
+        page_files(tmp_path)
 
 
 def test_the_account_is_whose_the_credentials_are(cloud: Cloud) -> None:
