@@ -10,15 +10,24 @@ import sys
 import time
 import traceback
 
-began = time.monotonic()
-out = os.fdopen(os.dup(1), "w")
-os.dup2(2, 1)
-module, _, name = sys.argv[1].rpartition(".")
-handler = getattr(importlib.import_module(module), name)
-print(json.dumps({"init_ms": round(1000 * (time.monotonic() - began), 1)}), file=out, flush=True)
-for line in sys.stdin:
-    try:
-        answer = {"payload": handler(json.loads(line), None)}
-    except Exception:
-        answer = {"error": traceback.format_exc()}
-    print(json.dumps(answer), file=out, flush=True)
+__all__ = ["main"]
+
+
+def main(named: str) -> None:
+    """Serve the handler until standard input ends."""
+    began = time.monotonic()
+    out = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    module, _, name = named.rpartition(".")
+    handler = getattr(importlib.import_module(module), name)
+    print(json.dumps({"init_ms": round(1000 * (time.monotonic() - began), 1)}), file=out, flush=True)
+    for line in sys.stdin:
+        try:
+            answer = {"payload": handler(json.loads(line), None)}
+        except Exception:
+            answer = {"error": traceback.format_exc()}
+        print(json.dumps(answer), file=out, flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
