@@ -101,7 +101,7 @@ def _solve(
     own: float, found: Any, chosen: Any, values: Any,
 ) -> None:  # fmt: skip
     most = chosen.shape[1]
-    for j in numba.prange(len(found)):
+    for j in numba.prange(len(found)):  # type: ignore[no-untyped-call,attr-defined]
         begin, end = indptr[j], indptr[j + 1]
         c = a * cross[begin:end]
         if len(order):
