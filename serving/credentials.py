@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 
 from contracts.access import Scope
 
-__all__ = ["COOKIE", "Shown", "client_of", "is_loopback", "scope_needed", "shown"]
+__all__ = ["COOKIE", "Shown", "client_of", "from_elsewhere", "is_loopback", "scope_needed", "shown"]
 
 COOKIE: Final = "liveshelf_key"
 _COOKIE: Final = COOKIE.encode() + b"="
@@ -26,9 +26,16 @@ class Shown(NamedTuple):
 
     def cross_site(self, method: str) -> bool:
         """Whether another site's page may be using the visitor's cookie to change something (beside SameSite)."""
-        if self.via != "cookie" or method not in _CHANGING or not self.origin:
-            return False
-        return self.origin.partition("://")[2] != self.host
+        return self.via == "cookie" and method in _CHANGING and from_elsewhere(self.origin, self.host)
+
+
+def from_elsewhere(origin: str, host: str) -> bool:
+    """Whether the page that asks is of another site; ``origin`` is empty where a browser is not asked to say.
+
+    >>> from_elsewhere("https://shop.example", "shop.example"), from_elsewhere("null", "shop.example")
+    (False, True)
+    """
+    return bool(origin) and origin.partition("://")[2] != host
 
 
 def shown(headers: Iterable[tuple[bytes, bytes]], query: bytes) -> Shown:

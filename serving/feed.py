@@ -98,6 +98,12 @@ class Feed:
     def refresh(self) -> None:
         """Read what changed. On any failure the last good content stays, and the reason is logged."""
         for shop in self._shops:
+            # First: a process is ready with its catalogue (/readyz), and shows nothing then that rules hide.
+            if data := self._changed(rules_path(shop)):
+                try:
+                    self._rules[shop] = decode_rules(data)
+                except InvalidRules as exc:
+                    _log.error("the rules of shop %s were not taken over: %s", shop, exc)
             if data := self._changed(catalogue_path(shop)):
                 try:
                     catalogue = Catalogue(decode_catalogue(data), self._now_ms())
@@ -111,17 +117,11 @@ class Feed:
                     self._samples[shop] = msgspec.json.decode(data, type=list[str])[:_SAMPLES]
                 except msgspec.MsgspecError as exc:
                     _log.error("the sample visitors of shop %s were not taken over: %s", shop, exc)
-            if data := self._changed(rules_path(shop)):
-                try:
-                    self._rules[shop] = decode_rules(data)
-                except InvalidRules as exc:
-                    _log.error("the rules of shop %s were not taken over: %s", shop, exc)
             if data := self._changed(experiments_path(shop)):
                 try:
                     self._experiments[shop] = decode_experiments(data)
                 except ContractError as exc:
                     _log.error("the experiments of shop %s were not taken over: %s", shop, exc)
-
             if data := self._changed(new_items_path(shop)):
                 try:
                     self._counted[shop] = decode_new_items(data)

@@ -42,7 +42,7 @@ class MadeOf(NamedTuple):
 
 
 class KeptAnswers:
-    """Bounded in number (the longest unused go first) and in time.
+    """Bounded in number (the longest unused go first) and in time: one that is too old is not held, either.
 
     >>> kept, shared = KeptAnswers(most=1), (object(),)
     >>> kept.keep("ada", MadeOf(b"1", shared, 0), Encoded(b"{}", "t"), now_ms=0)
@@ -67,11 +67,14 @@ class KeptAnswers:
         return kept[1]
 
     def keep(self, name: Hashable, made_of: MadeOf, encoded: Encoded, now_ms: int) -> None:
-        """Keep an answer."""
+        """Keep an answer, and let go of those that nobody may get any more: they tell of people."""
         self._kept[name] = made_of, encoded, now_ms + _FOR_MS
         self._kept.move_to_end(name)
-        while len(self._kept) > self._most:
+        while len(self._kept) > self._most or now_ms >= next(iter(self._kept.values()))[2]:
             self._kept.popitem(last=False)
+
+    def __len__(self) -> int:
+        return len(self._kept)
 
 
 def encoded_of(value: Any) -> Encoded:

@@ -78,9 +78,9 @@ class Ladder:
         subject, known_as = visitor.subject, None
         data, *alias = answers
         whole = not any(isinstance(each, StoreError) for each in alias)
+        visitors: list[Stored] = []
         try:
             stored = _stored(data)
-            visitors: list[Stored] = []
             owner = stored.packed.owner.subject if stored and stored.packed.owner else _text(alias)
             if owner:
                 subject, known_as = owner, owner.removeprefix("u.")
@@ -88,7 +88,7 @@ class Ladder:
                 keys = (*keys, user_key(visitor.shop, subject))
                 stored = _stored((await self._reader.ask([("GET", keys[-1])], budget))[0])
         except (StoreError, ContractError):
-            return Person(subject, known_as, keys, readable=False)
+            return Person(subject, known_as, keys, None, visitors, readable=False)
         if stored and stored.packed.aliases:
             try:
                 visitors += await self._visitors(visitor, stored, budget)
@@ -117,10 +117,11 @@ class Ladder:
     def held(self, visitor: Visitor, person: Person) -> Held:
         """What a person holds; where not all of them can be read, with what they held when they last were."""
         name, held = f"{visitor.shop}:{visitor.subject}", person.held
+        now_ms = self._reader.now_ms()
         if person.readable:
-            self._memory.keep(name, held)
+            self._memory.keep(name, held, now_ms)
             return held
-        before = self._memory.get(name)
+        before = self._memory.get(name, now_ms)
         return Held({**before.bought, **held.bought}, [*before.cart, *held.cart], known=False)
 
     async def shelf(self, visitor: Visitor, wish: Wish, catalogue: Catalogue) -> tuple[Shelf, tuple[str, ...]]:
@@ -155,15 +156,15 @@ class Ladder:
         return MadeOf(data, shared, now_ms // _HOUR_MS)
 
     async def _shelf(self, visitor: Visitor, person: Person, wish: Wish, catalogue: Catalogue, budget: Budget) -> Shelf:
-        now_ms = self._reader.now_ms()
+        now_ms, placement = self._reader.now_ms(), wish.placement or PLACEMENT
         treatment = treat(
             self._feed.experiments(visitor.shop),
             asked=visitor.subject,
             subject=person.subject,
-            placement=wish.placement,
+            placement=placement,
             now_ms=now_ms,
         )
-        active = self.rules(visitor.shop, wish.placement or PLACEMENT, now_ms, treatment.changes)
+        active = self.rules(visitor.shop, placement, now_ms, treatment.changes)
         held = self.held(visitor, person)
         may = may_show(catalogue, self.never(held, wish, catalogue, now_ms, active), wish)
         rungs = self._rungs(visitor.shop, person, wish, treatment.changes, budget)

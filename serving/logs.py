@@ -5,6 +5,7 @@ import logging
 import re
 import secrets
 from typing import Final
+from urllib.parse import quote
 
 from contracts.access import KEY_FORM
 
@@ -13,6 +14,7 @@ __all__ = ["Names", "Scrubbed"]
 _ROUTES: Final = r"(/(?:recommendations(?:/stream)?|profile))?"
 _PATH: Final = re.compile(rf"^(/v1/(?:users|visitors)/)(.+?){_ROUTES}$", re.DOTALL)
 _PEOPLE: Final = re.compile(rf"(/v1/(?:users|visitors)/)([^\s?\"']+?){_ROUTES}(?=[\s?\"']|$)")
+_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # would begin lines, or steer a terminal
 _HASHED: Final = re.compile(r"~[0-9a-f]{10}")
 _KEYS: Final = r"[a-z0-9_-]{1,64}(?::user:|:alias:|:batch:[^:'\"\s]*:|#[^#'\"\s]*#)"
 _QUOTED: Final = re.compile(rf"(['\"]{_KEYS})([^'\"\n]+)")
@@ -40,7 +42,7 @@ class Names:
 
     def path(self, path: str) -> str:
         """A path of the API without the person in it."""
-        return _PATH.sub(self._person, path).replace("\n", "%0A").replace("\r", "%0D")
+        return _CONTROL.sub(lambda found: quote(found[0]), _PATH.sub(self._person, path))
 
     def scrub(self, text: str) -> str:
         """A text that may have been made anywhere, exceptions included, without keys and people.

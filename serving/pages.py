@@ -28,9 +28,10 @@ _router = APIRouter(include_in_schema=False)
 @_router.get("/")
 async def storefront(request: Request) -> Response:
     """The shop. Who has no key yet gets the page's own, which is public, for this site alone."""
-    answer = _page("index.html")
-    if (key := services_of(request).settings.serving.page_key) and COOKIE not in request.cookies:
-        remember_key(request, answer, key)
+    answer, the = _page("index.html"), services_of(request)
+    text = the.settings.serving.page_key
+    if text and COOKIE not in request.cookies and (key := the.ring.find(text)) and key.public:
+        remember_key(request, answer, text)
     return answer
 
 

@@ -29,6 +29,7 @@ __all__ = ["Memory", "Person", "Stored"]
 
 _PURCHASE: Final = LETTERS["purchase"]
 _MOST_REMEMBERED: Final = 200_000
+_REMEMBERED_MS: Final = 24 * 60 * 60 * 1000
 
 
 class Stored:
@@ -129,34 +130,40 @@ def _add_purchases(bought: dict[str, int], part: Packed) -> None:
 
 
 class Memory:
-    """What persons held when they were last read: for the time when they cannot be read. Bounded by item ids.
+    """What persons held when they were last read: for the time when they cannot be read.
+
+    Bounded by item ids, and to a day, so that a process does not go on holding what was deleted everywhere else.
 
     >>> memory = Memory(most=2)
     >>> for name in "abc":
-    ...     memory.keep(name, Held({"A": 1}))
-    >>> memory.get("a").bought, memory.get("c").bought, memory.get("c").known
+    ...     memory.keep(name, Held({"A": 1}), now_ms=0)
+    >>> memory.get("a", 1).bought, memory.get("c", 1).bought, memory.get("c", 1).known
     ({}, {'A': 1}, False)
+    >>> memory.get("c", now_ms=86_400_000).bought
+    {}
     """
 
     def __init__(self, most: int = _MOST_REMEMBERED) -> None:
         self._most, self._size = most, 0
-        self._held: OrderedDict[str, Held] = OrderedDict()
+        self._held: OrderedDict[str, tuple[Held, int]] = OrderedDict()  # the longest unread first
 
-    def keep(self, name: str, held: Held) -> None:
+    def keep(self, name: str, held: Held, now_ms: int) -> None:
         """Remember what somebody holds."""
-        before = self._held.pop(name, None)
-        if before is not None:
-            self._size -= _size(before)
+        self._forget(name)
         if held.bought or held.cart:
-            self._held[name] = held
+            self._held[name] = held, now_ms + _REMEMBERED_MS
             self._size += _size(held)
-            while self._size > self._most:
-                self._size -= _size(self._held.popitem(last=False)[1])
+        while self._held and (self._size > self._most or now_ms >= next(iter(self._held.values()))[1]):
+            self._forget(next(iter(self._held)))
 
-    def get(self, name: str) -> Held:
+    def get(self, name: str, now_ms: int) -> Held:
         """What somebody held when they were last read; not ``known``."""
-        held = self._held.get(name)
-        return Held(held.bought, held.cart, known=False) if held else _NOTHING
+        held, until_ms = self._held.get(name, (_NOTHING, 0))
+        return Held(held.bought, held.cart, known=False) if now_ms < until_ms else _NOTHING
+
+    def _forget(self, name: str) -> None:
+        if (before := self._held.pop(name, None)) is not None:
+            self._size -= _size(before[0])
 
 
 _NOTHING: Final = Held({}, known=False)

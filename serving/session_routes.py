@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 
 from serving.answers import SessionOpened, SessionWish
 from serving.bodies import json_of
-from serving.credentials import COOKIE, client_of
+from serving.credentials import COOKIE, client_of, from_elsewhere
 from serving.openapi import answers_with, json_body
 from serving.parameters import The
 from serving.replies import ApiError, json_answer
@@ -20,11 +20,12 @@ _DAYS: Final = 30
 @router.post(
     "/v1/session",
     summary="Sign a browser in",
-    responses=answers_with(SessionOpened, 400, 401, 413, 429),
+    responses=answers_with(SessionOpened, 400, 401, 403, 413, 429),
     openapi_extra=json_body(SessionWish),
 )
 async def open_session(request: Request, the: The) -> Response:
     """Keeps the key in a cookie of this site, so that its pages can use what the key allows."""
+    _own(request)
     wish = await json_of(request, SessionWish, 1024)
     key = the.ring.find(wish.key.strip())
     if key is None:
@@ -36,12 +37,26 @@ async def open_session(request: Request, the: The) -> Response:
     return answer
 
 
-@router.delete("/v1/session", summary="Sign out", status_code=204)
-async def end_session() -> Response:
+@router.delete(
+    "/v1/session", summary="Sign out", status_code=204, responses={403: answers_with(SessionOpened, 403)[403]}
+)
+async def end_session(request: Request) -> Response:
     """Forgets the cookie."""
+    _own(request)
     answer = Response(None, 204)
     answer.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
     return answer
+
+
+def _own(request: Request) -> None:
+    """Another site's page must not choose with which key a browser uses this one.
+
+    Raises:
+        ApiError: the request is of such a page.
+    """
+    headers = request.headers
+    if from_elsewhere(headers.get("origin", ""), headers.get("host", "")):
+        raise ApiError(403, "cross_site", "this is asked by another site; open this one's /sign-in")
 
 
 def remember_key(request: Request, answer: Response, key: str) -> None:

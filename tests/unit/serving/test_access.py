@@ -1,7 +1,9 @@
 """Who may do what: keys, scopes, addresses and limits, without a server; the clock is advanced by hand."""
 
+import asyncio
 import logging
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,15 +11,20 @@ from typing import Any
 
 import msgspec
 import pytest
+from fastapi import FastAPI, Request
 
 from contracts.access import Key, KeyDocument, decode_keys, make_key, matches, split_key
 from contracts.errors import ContractError, SettingsError
 from contracts.settings import ServingSettings, Settings
 from serving import keys as command
+from serving.app import create_app
 from serving.buckets import TokenBuckets
 from serving.guard import KEY, Guard
 from serving.keyring import KeyRing
 from serving.logs import Names, Scrubbed
+from serving.pages import storefront
+from serving.replies import ApiError
+from serving.session_routes import end_session, open_session
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 EVENTS, EVENTS_KEY = make_key(("events",), NOW)
@@ -194,6 +201,54 @@ def test_a_public_key_cannot_be_an_admins() -> None:
         make_key(("admin",), NOW, public=True)
 
 
+@pytest.fixture
+def app(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[FastAPI]:
+    """The application, without its background work."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "local")
+    made = create_app(settings)
+    yield made
+    made.state.services.reader.close()
+
+
+def request_to(app: FastAPI, body: bytes = b"", **headers: str) -> Request:
+    """A request that has passed the guard."""
+    pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
+    address = {"scheme": "https", "server": ("shop.example", 443), "path": "/"}
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return Request({"type": "http", "app": app, "headers": pairs, "client": ("203.0.113.9", 1), **address}, receive)
+
+
+@pytest.mark.parametrize(
+    ("text", "given"),
+    [(PAGE, True), (READ, False), (ADMIN, False), (WRONG[0], False)],
+    ids=["public", "read", "admin", "none"],
+)
+def test_the_storefront_gives_away_no_key_but_a_public_one(app: FastAPI, text: str, given: bool) -> None:
+    services = app.state.services
+    services.settings = replace(services.settings, serving=replace(services.settings.serving, page_key=text))
+    answer = asyncio.run(storefront(request_to(app)))
+    assert (f"={text};" in answer.headers.get("set-cookie", "")) == given
+
+
+def test_another_site_cannot_sign_a_browser_in_or_out(app: FastAPI) -> None:
+    body = msgspec.json.encode({"key": READ})
+
+    def sign_in(**headers: str) -> str:
+        request = request_to(app, body, host="shop.example", **headers)
+        return asyncio.run(open_session(request, app.state.services)).headers["set-cookie"]
+
+    assert READ in sign_in() and READ in sign_in(origin="https://shop.example")
+    for origin in ("https://evil.example", "null"):
+        with pytest.raises(ApiError, match="another site"):
+            sign_in(origin=origin)
+        with pytest.raises(ApiError, match="another site"):
+            asyncio.run(end_session(request_to(app, host="shop.example", origin=origin)))
+
+
 def test_the_command_makes_lists_expires_and_revokes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     at = ["--at", str(tmp_path / "keys.json")]
     assert command.main(["create", *at, "--scopes", "read,events", "--note", "backend"], NOW) == 0
@@ -232,6 +287,7 @@ def test_no_key_and_no_person_is_in_a_log_line() -> None:
     assert names.scrub(names.scrub(line)) == line
     assert names.path("/v1/users/a/profile/b c/recommendations").count("/") == 4
     assert Names("01").of("ada") != names.of("ada") == names.of("ada")
+    assert names.path("/v1/items/a\r\nb\x1b[2J\x85") == "/v1/items/a%0D%0Ab%1B[2J%C2%85"
 
 
 def test_an_origin_is_checked_when_it_is_set() -> None:

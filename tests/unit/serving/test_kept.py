@@ -32,3 +32,12 @@ def test_only_so_many_are_kept_and_those_that_are_asked_for_stay() -> None:
     assert kept.get("ada", made(), 0)
     kept.keep("emmy", made(), ANSWER, 0)
     assert [bool(kept.get(name, made(), 0)) for name in ("ada", "grace", "emmy")] == [True, False, True]
+
+
+def test_an_answer_that_is_too_old_is_not_held_either() -> None:
+    kept = KeptAnswers()
+    kept.keep("ada", made(), ANSWER, now_ms=0)
+    kept.keep("grace", made(), ANSWER, now_ms=59_999)
+    assert len(kept) == 2
+    kept.keep("emmy", made(), ANSWER, now_ms=60_000)
+    assert len(kept) == 2
