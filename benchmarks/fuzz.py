@@ -182,7 +182,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--examples",
         type=int,
-        default=100,
+        default=50,
         help="then so many of either kind to each operation of the OpenAPI document (default: %(default)s; 0: none)",
     )
     parser.add_argument("--seed", type=int, default=20260101)

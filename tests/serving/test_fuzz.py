@@ -1,5 +1,7 @@
 """What is malformed or hostile is refused with a reason, and leaves nothing on the stream."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -10,11 +12,12 @@ from benchmarks.fuzz_api import explore
 pytestmark = pytest.mark.serving
 
 
-def test_hostile_requests_are_refused_with_a_reason_and_leave_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    status = fuzz.main(["--count", "1000", "--slow", "1", "--examples", "0"])
-    told = capsys.readouterr()
-    assert status == 0, told.err
-    assert '"in_stream": 0' in told.out.splitlines()[-1] and '"status_5xx": 0' in told.out
+def test_hostile_requests_are_refused_with_a_reason_and_leave_nothing() -> None:
+    # In a process of its own: the browser of other tests holds this one's event loop.
+    command = [sys.executable, "-m", "benchmarks.fuzz", "--count", "1000", "--slow", "1", "--examples", "0"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert '"in_stream": 0' in done.stdout.splitlines()[-1] and '"status_5xx": 0' in done.stdout
 
 
 @pytest.fixture(scope="module")
