@@ -42,6 +42,18 @@ class Choices:
     domain: str | None = None
     certificate_arn: str | None = None
 
+    def __post_init__(self) -> None:
+        if len(set(self.shops)) < len(self.shops):
+            message = f"--shops names a shop twice: {','.join(self.shops)}"
+            raise SettingsError(message)
+        if bool(self.domain) != bool(self.certificate_arn):
+            lacking = "--certificate-arn" if self.domain else "--domain"
+            message = f"a domain needs its certificate, and a certificate its domain: {lacking} is not given"
+            raise SettingsError(message)
+        if self.certificate_arn and ":us-east-1:" not in self.certificate_arn:
+            message = f"--certificate-arn is {self.certificate_arn}; CloudFront takes certificates of us-east-1 alone"
+            raise SettingsError(message)
+
 
 def build(app: App, size: Profile, choices: Choices, artefacts: Artefacts) -> None:
     """Add all stacks of a deployment to the app, each behind what it needs."""

@@ -3,7 +3,7 @@
 It comes first: artefacts are uploaded into its bucket before the other stacks can refer to them.
 """
 
-from typing import Any
+from typing import Any, Final
 
 from aws_cdk import Aws, CfnOutput, Duration, RemovalPolicy, Stack
 from aws_cdk import aws_iam as iam
@@ -15,7 +15,10 @@ from aws_cdk import aws_sns_subscriptions as subscriptions
 from deploy.cdk.access import explain
 from deploy.cdk.names import Names, account_arn
 
-__all__ = ["Foundation"]
+__all__ = ["BALANCER_LOGS", "Foundation"]
+
+BALANCER_LOGS: Final = "balancer"
+"""The folder of the balancer's logs in the bucket of access logs."""
 
 _ENCRYPT = ["kms:Encrypt", "kms:Decrypt", "kms:ReEncryptFrom", "kms:ReEncryptTo", "kms:GenerateDataKey"]
 _PUBLISHERS = ("cloudwatch", "events", "budgets")
@@ -129,6 +132,16 @@ def _access_logs(scope: Any, names: Names) -> s3.Bucket:
                 "StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID},
                 "ArnLike": {"aws:SourceArn": names.bucket_arn(f"{names.prefix}-*")},
             },
+        )
+    )
+    # The balancer of the service (docs/stacks.md) refuses to be made where it may not write its logs.
+    below = f"{BALANCER_LOGS}/AWSLogs/{Aws.ACCOUNT_ID}/*"
+    bucket.add_to_resource_policy(
+        iam.PolicyStatement(
+            sid="BalancerLogs",
+            actions=["s3:PutObject"],
+            principals=[iam.ServicePrincipal("logdelivery.elasticloadbalancing.amazonaws.com")],
+            resources=[names.bucket_arn(names.access_log_bucket, below)],
         )
     )
     explain(bucket, {"S1": "This is the bucket that access logs are written to."})

@@ -52,6 +52,8 @@ class Network(Stack):
         self._gateways()
         if not nat:
             self._endpoints(profile)
+        if profile.service and not nat:
+            self._mark_as_origin()
         if profile.training == "cluster":
             for owned in (self.vpc, self.groups["training"], self.groups["emr"]):
                 Tags.of(owned).add(EMR_TAG, "true")
@@ -101,6 +103,15 @@ class Network(Stack):
         for name in ("S3", "DYNAMODB"):
             service = getattr(ec2.GatewayVpcEndpointAwsService, name)
             self.vpc.add_gateway_endpoint(name.title(), service=service, subnets=where)
+
+    def _mark_as_origin(self) -> None:
+        """CloudFront takes origins only in a VPC that has an internet gateway. No route leads to it, so nothing comes
+        or goes that way.
+        """
+        gateway = ec2.CfnInternetGateway(self, "OriginGateway")
+        ec2.CfnVPCGatewayAttachment(
+            self, "OriginGatewayAttachment", vpc_id=self.vpc.vpc_id, internet_gateway_id=gateway.ref
+        )
 
     def _endpoints(self, profile: Profile) -> None:
         wanted = (

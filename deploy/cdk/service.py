@@ -15,6 +15,7 @@ from aws_cdk import aws_kms as kms
 from contracts.settings import ENVIRONMENT_VARIABLE, Settings
 from deploy.cdk.access import allow, explain, service_role
 from deploy.cdk.deployed import properties
+from deploy.cdk.foundation import BALANCER_LOGS
 from deploy.cdk.names import Names
 from deploy.cdk.network import Network, log_group
 from deploy.cdk.profiles import Profile
@@ -121,7 +122,7 @@ def _balancer(scope: Any, names: Names, network: Network, running: ecs.FargateSe
     )
     balancer.set_attribute("access_logs.s3.enabled", "true")
     balancer.set_attribute("access_logs.s3.bucket", names.access_log_bucket)
-    balancer.set_attribute("access_logs.s3.prefix", "balancer")
+    balancer.set_attribute("access_logs.s3.prefix", BALANCER_LOGS)
     listener = balancer.add_listener("Http", port=80, protocol=balancing.ApplicationProtocol.HTTP, open=False)
     listener.add_targets(
         "Tasks",

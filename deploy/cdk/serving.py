@@ -186,6 +186,9 @@ class Serving(Stack):
     def _outputs(self, domain: str | None) -> None:
         CfnOutput(self, "ApiUrl", value=self.api.endpoint)
         CfnOutput(self, "PagesUrl", value=f"https://{domain or self.pages.distribution.domain_name}")
+        if domain:
+            # Where the domain's CNAME has to point: AWS knows it only now.
+            CfnOutput(self, "DomainTarget", value=self.pages.distribution.distribution_domain_name)
         CfnOutput(self, "PagesBucket", value=self._names.pages_bucket)
         CfnOutput(self, "DistributionId", value=self.pages.distribution.distribution_id)
         CfnOutput(self, "KeysSecret", value=self._names.keys_secret)

@@ -392,3 +392,45 @@ def test_what_alarms_ask_of_the_job_is_reported_by_it(each: Any) -> None:
             elif "_" in (query := metric.get("Expression", "")) and query.startswith("SELECT"):
                 asked.add(query.partition("MAX(")[2].partition(")")[0])
     assert {"freshness_p99_ms", "model_age_s", "events_in", "rejected_not_json"} <= asked <= ours
+
+
+def test_the_trainer_may_look_for_old_versions_of_what_it_deletes(each: Any) -> None:
+    """``Objects.purge_versions`` asks for them on every bucket; without the right no deletion of a person ends."""
+    lake = f"arn:aws:s3:::liveshelf-{each.name}-lake-123456789012-eu-central-1"
+    for role in ("JobRole", "NodeRole") if each.name == "large" else ("JobRole",):
+        actions = each.actions(role)
+        assert "s3:ListBucketVersions" in actions[lake], role
+        assert all("s3:DeleteObjectVersion" in a for a in actions.values() if "s3:DeleteObject" in a), role
+
+
+def test_cloudfront_reaches_the_service_and_its_balancer_may_write_its_logs(large: Any) -> None:
+    balancer = large.one("AWS::ElasticLoadBalancingV2::LoadBalancer").properties["LoadBalancerAttributes"]
+    logs = {a["Key"]: a["Value"] for a in balancer if a["Key"].startswith("access_logs")}
+    into = f"arn:aws:s3:::{logs['access_logs.s3.bucket']}/{logs['access_logs.s3.prefix']}/AWSLogs/123456789012/*"
+    policies = [r.properties["PolicyDocument"]["Statement"] for r in large.resources("AWS::S3::BucketPolicy")]
+    writers = [s["Principal"] for statements in policies for s in statements if s["Resource"] == into]
+    assert writers == [{"Service": "logdelivery.elasticloadbalancing.amazonaws.com"}]
+    # A VPC without an internet gateway is no origin; a route to it would be a way out.
+    attached = large.one("AWS::EC2::VPCGatewayAttachment").properties["InternetGatewayId"]
+    assert attached == f"<{large.one('AWS::EC2::InternetGateway').logical}>"
+    assert not large.resources("AWS::EC2::Route")
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--domain", "shop.example"], "--certificate-arn is not given"),
+        (["--certificate-arn", "arn:aws:acm:us-east-1:123456789012:certificate/0"], "--domain is not given"),
+        (["--domain", "s.example", "--certificate-arn", "arn:aws:acm:eu-west-1:1:certificate/0"], "us-east-1 alone"),
+        (["--shops", "tea,cups,tea"], "names a shop twice"),
+    ],
+)
+def test_words_that_do_not_fit_are_refused_in_one_sentence(
+    words: list[str], reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from deploy.cdk.app import main
+
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert reason in said
+    assert said.count("\n") == 1
