@@ -55,7 +55,7 @@ def _own(request: Request) -> None:
         ApiError: the request is of such a page.
     """
     headers = request.headers
-    if from_elsewhere(headers.get("origin", ""), headers.get("host", "")):
+    if from_elsewhere(*(headers.get(name, "") for name in ("origin", "host", "sec-fetch-site"))):
         raise ApiError(403, "cross_site", "this is asked by another site; open this one's /sign-in")
 
 

@@ -63,6 +63,8 @@ class Door:
         found = [*headers.get(via, []), (b"host", more.get("host", "shop.example").encode())]
         if origin := more.get("origin"):
             found.append((b"origin", origin.encode()))
+        if site := more.get("site"):
+            found.append((b"sec-fetch-site", site.encode()))
         query = f"key={key}".encode() if via == "query" else b""
         scope = {"type": "http", "path": path, "query_string": query, "headers": found, "method": method}
         scope["client"] = (more.get("client", "198.51.100.7"), 4000)
@@ -113,6 +115,16 @@ def test_a_cookie_changes_nothing_for_another_site(settings: Settings) -> None:
     assert Door(settings).knock(path, ADMIN, "cookie", "POST", origin=evil) == "cross_site"
     assert Door(settings).knock(path, ADMIN, "cookie", "POST", origin=own) == "ok"
     assert Door(settings).knock(path, ADMIN, "bearer", "POST", origin=evil) == "ok"  # it had to know the key
+
+
+def test_the_service_s_own_pages_change_things_also_where_a_proxy_asks_under_another_host(settings: Settings) -> None:
+    """CloudFront sends everything of the browser's on but the host, which is then API Gateway's."""
+    behind = {"host": "x.execute-api.eu-west-1.amazonaws.com", "origin": "https://d111abc.cloudfront.net"}
+
+    def knock(site: str) -> str:
+        return Door(settings).knock("/v1/admin/models/v/activate", ADMIN, "cookie", "POST", site=site, **behind)
+
+    assert [knock(site) for site in ("same-origin", "same-site", "cross-site", "")] == ["ok", *["cross_site"] * 3]
 
 
 def test_an_expired_key_is_none_and_several_keys_are_valid_at_once(settings: Settings, tmp_path: Path) -> None:
@@ -242,6 +254,7 @@ def test_another_site_cannot_sign_a_browser_in_or_out(app: FastAPI) -> None:
         return asyncio.run(open_session(request, app.state.services)).headers["set-cookie"]
 
     assert READ in sign_in() and READ in sign_in(origin="https://shop.example")
+    assert READ in sign_in(**{"origin": "https://d111abc.cloudfront.net", "sec-fetch-site": "same-origin"})
     for origin in ("https://evil.example", "null"):
         with pytest.raises(ApiError, match="another site"):
             sign_in(origin=origin)
