@@ -28,7 +28,7 @@ def target() -> Iterator[fuzz.Target]:
 
 
 def test_no_request_made_from_the_document_is_a_5xx_and_all_answers_are_in_the_document(target: fuzz.Target) -> None:
-    explored = explore(f"http://127.0.0.1:{target.port}", target.keys.admin, 20)
+    explored = explore(f"http://127.0.0.1:{target.port}", target.keys.admin, 12)
     assert explored.faults == []
     behind_the_door = {label for label, seen in explored.statuses.items() if seen.keys() - {401, 403, 429}}
     assert behind_the_door | {"POST /v1/session"} == explored.statuses.keys()
