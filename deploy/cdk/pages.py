@@ -46,7 +46,7 @@ class Pages:
             ),
             **_UNCACHED,
         )
-        behaviours = {"/v1/*": api}
+        behaviours = {"/v1/*": api, "/openapi.json": api}  # /docs, a page, draws the latter
         if service is not None:
             behaviours = {_STREAMED: cloudfront.BehaviorOptions(origin=service, **_UNCACHED)} | behaviours
         certificate = (
@@ -117,6 +117,7 @@ def _headers(scope: Any, names: Names) -> cloudfront.ResponseHeadersPolicy:
         (
             "default-src 'self'",
             "img-src 'self' data: https:",
+            "style-src 'self' 'unsafe-inline'",  # bars have their length, charts their colour, in the element
             "object-src 'none'",
             "base-uri 'none'",
             "form-action 'self'",

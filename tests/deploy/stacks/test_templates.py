@@ -31,6 +31,7 @@ from contracts.lake import (
 from deploy.cdk.ingestion import HALF_UPLOAD_DAYS, SNAPSHOT_DAYS
 from deploy.flink_zip import RUN_OPTIONS, RUN_OPTIONS_GROUP
 from deploy.stream_settings import stream_settings
+from serving import pages
 
 LOOP = {
     "foundation": {"AWS::KMS::Key", "AWS::S3::Bucket", "AWS::SNS::Topic"},
@@ -434,3 +435,17 @@ def test_words_that_do_not_fit_are_refused_in_one_sentence(
     said = capsys.readouterr().err
     assert reason in said
     assert said.count("\n") == 1
+
+
+def test_pages_behind_cloudfront_may_do_what_they_may_at_the_service_and_find_the_same_routes(dev: Any) -> None:
+    headers = dev.one("AWS::CloudFront::ResponseHeadersPolicy").properties["ResponseHeadersPolicyConfig"]
+    policy = headers["SecurityHeadersConfig"]["ContentSecurityPolicy"]["ContentSecurityPolicy"].split("; ")
+    own = dict(each.split(" ", 1) for each in pages._POLICY["Content-Security-Policy"].split("; "))
+    assert all(set(allowed.split()) <= set(_directive(policy, name)) for name, allowed in own.items())
+    config = dev.one("AWS::CloudFront::Distribution").properties["DistributionConfig"]
+    brought = {each["PathPattern"]: each["TargetOriginId"] for each in config["CacheBehaviors"]}
+    assert brought["/openapi.json"] == brought["/v1/*"] != config["DefaultCacheBehavior"]["TargetOriginId"]
+
+
+def _directive(policy: list[str], name: str) -> list[str]:
+    return next(each.split()[1:] for each in policy if each.split()[0] == name)
