@@ -13,6 +13,7 @@ READY := .venv/.ready-$(shell { cat requirements.txt requirements-uv.txt pyproje
 CHECKED := contracts stores streaming batch serving local deploy benchmarks
 # Examples in docstrings are tests; those of the two engines' packages load the engines, so they run with the rest.
 UNIT := $(wildcard contracts stores serving local deploy benchmarks tests/unit)
+# Each in a process of its own: what one folder's tests start is ended before the next begin.
 ENGINES := $(filter-out tests/unit/ tests/__pycache__/,$(wildcard streaming batch tests/*/))
 
 # Names of an own log go through the environment, so that quotes and spaces in them need no care.
@@ -132,11 +133,13 @@ fuzz: setup ## 10,000 malformed and hostile requests to the running service: all
 setup: $(READY) ## Install what is missing: Python packages, Java, jars (a second run is instant)
 	@$(PY) -m local.toolchain
 
-test: setup ## Unit tests first (no JVM), then Flink, Spark, serving and end-to-end tests
-	@echo "test: unit tests and examples, no JVM"; status=0; $(PY) -m pytest -q $(UNIT) || status=$$?; \
-	if [ $$status -eq 0 ]; then $(PY) -m local.browser || true; \
-	  echo "test: against the real engines ($(ENGINES))"; $(PY) -m pytest -q $(ENGINES) || status=$$?; fi; \
-	if [ $$status -eq 0 ]; then echo "test: all passed"; else echo "test: FAILED (see above)"; fi; exit $$status
+test: setup ## Unit tests first (no JVM), then Flink, Spark, serving, browser, deployment and end-to-end tests
+	@echo "test: unit tests and examples, no JVM"; $(PY) -m pytest -q $(UNIT) || { echo "test: FAILED (see above)"; exit 1; }; \
+	$(PY) -m local.browser || true; \
+	failed=""; for part in $(ENGINES); do \
+	  echo "test: against the real engines: $$part"; status=0; $(PY) -m pytest -q $$part || status=$$?; \
+	  if [ $$status -ne 0 ] && [ $$status -ne 5 ]; then failed="$$failed $$part"; fi; done; \
+	if [ -z "$$failed" ]; then echo "test: all passed"; else echo "test: FAILED in$$failed (see above)"; exit 1; fi
 
 test-unit: $(READY) ## Unit tests and doctests only (no JVM, seconds)
 	@$(PY) -m pytest -q $(UNIT) $(ARGS)

@@ -203,9 +203,9 @@ def faults(tmp_path_factory: pytest.TempPathFactory, aws: str) -> Iterator[Fault
         yield FaultControl(f"http://127.0.0.1:{port}")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """A real Chromium."""
+    """A real Chromium, for as long as a module: while Playwright is there, an event loop runs in this thread."""
     with sync_playwright() as playwright:
         program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
         chromium = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
