@@ -56,6 +56,8 @@ _REMAINS: Final = (
     "Flink: checkpoints hold event ids and running sums until their time to live, 75 min by default; delete savepoints "
     "that were made before",
     "Backups of Redis, DynamoDB or PostgreSQL that were made before: by their own retention",
+    "Events of before that arrive after the second look (a page that was without a line, a spool while Kinesis was "
+    "away): live values leave them out, the lake's raw files take them in; ask again to remove them",
 )
 
 
