@@ -10,8 +10,10 @@ import msgspec
 
 from contracts.errors import SettingsError
 
-__all__ = ["PATH", "Artefact", "Artefacts", "read_artefacts", "versioned_key"]
+__all__ = ["IMAGE_TAG", "PATH", "Artefact", "Artefacts", "read_artefacts", "versioned_key"]
 
+IMAGE_TAG: Final = "current"
+"""Of the service's image, which is built and pushed by hand (docs/deploy.md)."""
 PATH: Final = Path("build") / "artefacts.json"
 _DIGITS: Final = 12
 

@@ -10,9 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from botocore.exceptions import ClientError
+
 from contracts.errors import DeploymentError, LiveshelfError
 from contracts.settings import Settings
 from deploy.application import Application
+from deploy.artefacts import IMAGE_TAG
 from deploy.assembly import Template
 from deploy.cdk.profiles import PROFILES
 from deploy.cloud import Cloud, connect, understood
@@ -83,7 +86,40 @@ class Deployment:
 
     def settle(self, templates: list[Template], bucket: str) -> list[str]:
         """Bring all stacks to their templates, in order; returns the names of those that changed."""
-        return [each.name for each in templates if self.stacks.deploy(each, bucket, self.tags)]
+        kinds = {made["Type"] for each in templates for made in each.resources.values()}
+        wanting, changed = "AWS::ECS::Service" in kinds, []
+        for each in templates:
+            if wanting and each.unit != FOUNDATION:  # which makes the repository
+                self._require_image()
+                wanting = False
+            if self.stacks.deploy(each, bucket, self.tags):
+                changed.append(each.name)
+        return changed
+
+    def _require_image(self) -> None:
+        """Tasks that find no image fail after minutes, and their stack with them.
+
+        Raises:
+            DeploymentError: it is not there; the message holds the commands that make it.
+        """
+        name = f"{self.prefix}-service"
+        with understood(f"image repository {name}"):
+            try:
+                self.cloud.client("ecr").describe_images(repositoryName=name, imageIds=[{"imageTag": IMAGE_TAG}])
+            except ClientError as exc:
+                if exc.response["Error"]["Code"] not in ("ImageNotFoundException", "RepositoryNotFoundException"):
+                    raise
+            else:
+                return
+        host = f"{self.cloud.account}.dkr.ecr.{self.cloud.region}.amazonaws.com"
+        message = (
+            f"the service's image {host}/{name}:{IMAGE_TAG} is not there; make it, then repeat the command:\n"
+            f"    docker build --platform linux/amd64 -f deploy/service/Dockerfile -t {host}/{name}:{IMAGE_TAG} .\n"
+            f"    aws ecr get-login-password --region {self.cloud.region} | "
+            f"docker login --username AWS --password-stdin {host}\n"
+            f"    docker push {host}/{name}:{IMAGE_TAG}"
+        )
+        raise DeploymentError(message)
 
     def publish_pages(self) -> None:
         """The pages into their bucket, where the deployment has one."""

@@ -56,7 +56,7 @@ class Api:
             f"{part.title()}Integration",
             api_id=self.api.ref,
             integration_type="AWS_PROXY",
-            integration_uri=function.made.attr_arn,
+            integration_uri=function.entry,
             payload_format_version="2.0",
             timeout_in_millis=30_000 if part == "control" else 12_000,  # each a second more than its function
         )
@@ -74,7 +74,7 @@ class Api:
             scope,
             f"{part.title()}Permission",
             action="lambda:InvokeFunction",
-            function_name=function.made.ref,
+            function_name=function.entry,
             principal="apigateway.amazonaws.com",
             source_arn=account_arn("execute-api", f"{self.api.ref}/*/*"),
         )

@@ -69,7 +69,9 @@ def build(app: App, size: Profile, choices: Choices, artefacts: Artefacts) -> No
             "termination_protection": unit in {"foundation", "ingestion", "stores"} and size.name != "dev",
         }
 
-    foundation = Foundation(app, "foundation", alarm_email=choices.alarm_email, **common("foundation"))
+    foundation = Foundation(
+        app, "foundation", alarm_email=choices.alarm_email, images=size.service, **common("foundation")
+    )
     key = foundation.key
     network = Network(app, "network", profile=size, key=key, **common("network"))
     ingestion = Ingestion(

@@ -6,6 +6,7 @@ It comes first: artefacts are uploaded into its bucket before the other stacks c
 from typing import Any, Final
 
 from aws_cdk import Aws, CfnOutput, Duration, RemovalPolicy, Stack
+from aws_cdk import aws_ecr as ecr
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
@@ -28,7 +29,9 @@ _PUBLISHERS = ("cloudwatch", "events", "budgets")
 class Foundation(Stack):
     """``key``, ``artefacts`` and ``topic``."""
 
-    def __init__(self, scope: Any, id: str, *, names: Names, alarm_email: str | None, **rest: Any) -> None:
+    def __init__(
+        self, scope: Any, id: str, *, names: Names, alarm_email: str | None, images: bool = False, **rest: Any
+    ) -> None:
         super().__init__(scope, id, **rest)
         self.key = _key(self, names)
         _access_logs(self, names)
@@ -48,6 +51,9 @@ class Foundation(Stack):
             ],
         )
         self.topic = _topic(self, names, self.key, alarm_email)
+        if images:
+            repository = _images(self, names, self.key)
+            CfnOutput(self, "ImageRepository", value=repository.repository_uri, description="of the service's image")
         CfnOutput(self, "ArtefactBucket", value=self.artefacts.bucket_name, description="where make deploy uploads")
         CfnOutput(self, "AlarmTopic", value=self.topic.topic_arn, description="what alarms and trainings say")
         CfnOutput(self, "KeyArn", value=self.key.key_arn, description="what every store is encrypted with")
@@ -107,6 +113,19 @@ def _key(scope: Any, names: Names) -> kms.Key:
         )
     )
     return key
+
+
+def _images(scope: Any, names: Names, key: kms.IKey) -> ecr.Repository:
+    return ecr.Repository(
+        scope,
+        "Images",
+        repository_name=names.images,
+        encryption=ecr.RepositoryEncryption.KMS,
+        encryption_key=key,
+        image_scan_on_push=True,
+        lifecycle_rules=[ecr.LifecycleRule(max_image_count=20)],
+        removal_policy=RemovalPolicy.RETAIN,
+    )
 
 
 def _access_logs(scope: Any, names: Names) -> s3.Bucket:

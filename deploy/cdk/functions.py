@@ -1,10 +1,11 @@
 """The functions of the stack ``serving``: the collector with its spool queue, and the recommendations."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from aws_cdk import Duration, RemovalPolicy
+from aws_cdk import Duration, RemovalPolicy, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as functions
@@ -35,11 +36,12 @@ _VISIBLE: Final = 120
 
 
 class Function(NamedTuple):
-    """A function, its role, and its ARN, which is known before it is made."""
+    """A function, its role, its ARN, which is known before it is made, and ``entry``: what the API calls."""
 
     made: functions.CfnFunction
     role: iam.Role
     arn: str
+    entry: str
 
 
 def spool_queue(scope: Any, names: Names, key: kms.IKey) -> tuple[sqs.Queue, sqs.Queue]:
@@ -96,9 +98,13 @@ def add_function(
     description: str,
     network: Network | None = None,
     seconds: int = 10,
+    warm: int = 0,
     environment: Mapping[str, str] | None = None,
 ) -> Function:
-    """One Lambda function with a role and a log group of its own; in the VPC only where ``network`` is given."""
+    """One Lambda function with a role and a log group of its own; in the VPC only where ``network`` is given.
+
+    ``warm`` of its environments are ready before they are asked for.
+    """
     title = part.title()
     group = log_group(scope, f"{title}Logs", names=names, part=part, key=key, days=profile.log_days)
     role = service_role(scope, f"{title}Role", "lambda.amazonaws.com", description=description)
@@ -139,7 +145,28 @@ def add_function(
     )
     explain(made, {"L1": "Python 3.11, the one version that all parts of the loop and their runtimes share."})
     made.node.add_dependency(role.node.find_child("DefaultPolicy"))
-    return Function(made, role, names.function_arn(part))
+    entry = _kept_warm(scope, title, made, artefacts, warm) if warm else made.attr_arn
+    return Function(made, role, names.function_arn(part), entry)
+
+
+def _kept_warm(scope: Any, title: str, made: functions.CfnFunction, artefacts: Artefacts, count: int) -> str:
+    """The ARN of the alias whose environments are kept. Lambda keeps those of a version, and a version stays as it is:
+    so whatever changes the function has to make another one, under another logical name."""
+    told = made.environment.variables if isinstance(made.environment, made.EnvironmentProperty) else None
+    content = Stack.of(scope).resolve([artefacts.functions.key, made.memory_size, made.timeout, told])
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
+    version = functions.CfnVersion(scope, f"{title}Version{digest}", function_name=made.ref)
+    alias = functions.CfnAlias(
+        scope,
+        f"{title}Alias",
+        name="live",
+        function_name=made.ref,
+        function_version=version.attr_version,
+        provisioned_concurrency_config=functions.CfnAlias.ProvisionedConcurrencyConfigurationProperty(
+            provisioned_concurrent_executions=count
+        ),
+    )
+    return str(alias.ref)
 
 
 def _join_vpc(role: iam.Role) -> None:

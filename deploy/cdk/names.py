@@ -91,6 +91,11 @@ class Names:
         return f"{self.prefix}-alarms"
 
     @property
+    def images(self) -> str:
+        """The repository of the service's image."""
+        return f"{self.prefix}-service"
+
+    @property
     def keys_secret(self) -> str:
         return f"{self.prefix}/keys"
 

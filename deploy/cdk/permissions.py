@@ -34,6 +34,7 @@ COMMANDS: Final[Mapping[str, tuple[str, ...]]] = {
         "kinesis:PutRecords",
         "logs:FilterLogEvents",
     ),
+    "service": ("ecr:DescribeImages",),
     "pages": ("cloudfront:CreateInvalidation",),
     "keys": ("secretsmanager:GetSecretValue", "secretsmanager:PutSecretValue"),
     "what remains": (
@@ -54,6 +55,7 @@ COMMANDS_ON: Final[Mapping[str, str]] = {
         for action in COMMANDS["stream"]
         if action.startswith("kinesisanalytics:")
     },
+    "ecr:DescribeImages": "arn:{partition}:ecr:{region}:{account}:repository/{prefix}-service",
     "kinesis:PutRecords": "arn:{partition}:kinesis:{region}:{account}:stream/{prefix}-behaviour",
     "kinesis:DescribeStreamSummary": "arn:{partition}:kinesis:{region}:{account}:stream/{prefix}-behaviour",
     "dynamodb:DescribeTable": "arn:{partition}:dynamodb:{region}:{account}:table/{prefix}",
@@ -136,6 +138,8 @@ RESOURCES: Final[Mapping[str, tuple[str, ...]]] = {
     "serving": (
         "lambda:CreateFunction",
         "lambda:PublishVersion",
+        "lambda:CreateAlias",
+        "lambda:PutProvisionedConcurrencyConfig",
         "lambda:AddPermission",
         "lambda:CreateEventSourceMapping",
         "lambda:PutFunctionConcurrency",

@@ -3,7 +3,7 @@
 import json
 from typing import Any, Final
 
-from aws_cdk import Duration, RemovalPolicy
+from aws_cdk import Duration
 from aws_cdk import aws_cloudfront as cloudfront
 from aws_cdk import aws_cloudfront_origins as origins
 from aws_cdk import aws_ec2 as ec2
@@ -13,6 +13,7 @@ from aws_cdk import aws_elasticloadbalancingv2 as balancing
 from aws_cdk import aws_kms as kms
 
 from contracts.settings import ENVIRONMENT_VARIABLE, Settings
+from deploy.artefacts import IMAGE_TAG
 from deploy.cdk.access import allow, explain, service_role
 from deploy.cdk.deployed import properties
 from deploy.cdk.foundation import BALANCER_LOGS
@@ -23,7 +24,6 @@ from deploy.cdk.profiles import Profile
 __all__ = ["Service"]
 
 _PORT: Final = 8000
-_TAG: Final = "current"
 
 
 class Service:
@@ -32,16 +32,8 @@ class Service:
     def __init__(
         self, scope: Any, *, names: Names, profile: Profile, network: Network, key: kms.IKey, settings: Settings
     ) -> None:
-        self.repository = ecr.Repository(
-            scope,
-            "Images",
-            repository_name=f"{names.prefix}-service",
-            encryption=ecr.RepositoryEncryption.KMS,
-            encryption_key=key,
-            image_scan_on_push=True,
-            lifecycle_rules=[ecr.LifecycleRule(max_image_count=20)],
-            removal_policy=RemovalPolicy.RETAIN,
-        )
+        # Made by the foundation: the image has to be there before the tasks start.
+        self.repository = ecr.Repository.from_repository_name(scope, "Images", names.images)
         self.role = service_role(
             scope, "ServiceRole", "ecs-tasks.amazonaws.com", description="The service: reads lists, takes events"
         )
@@ -94,7 +86,7 @@ class Service:
         )
         task.add_container(
             "service",
-            image=ecs.ContainerImage.from_ecr_repository(self.repository, _TAG),
+            image=ecs.ContainerImage.from_ecr_repository(self.repository, IMAGE_TAG),
             command=["python", "-m", "serving", "--host", "0.0.0.0", "--port", str(_PORT)],
             port_mappings=[ecs.PortMapping(container_port=_PORT)],
             environment={

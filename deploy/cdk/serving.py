@@ -75,7 +75,12 @@ class Serving(Stack):
                 self, "drain", description="Puts spooled events on the stream", seconds=120, **common
             ),
             "recommend": add_function(
-                self, "recommend", description="Recommendations: reads lists", network=network, **common
+                self,
+                "recommend",
+                description="Recommendations: reads lists",
+                network=network,
+                warm=profile.warm_functions,
+                **common,
             ),
             "control": add_function(
                 self,
@@ -193,5 +198,3 @@ class Serving(Stack):
         CfnOutput(self, "DistributionId", value=self.pages.distribution.distribution_id)
         CfnOutput(self, "KeysSecret", value=self._names.keys_secret)
         CfnOutput(self, "SpoolQueue", value=self.spool.queue_url)
-        if self.service is not None:
-            CfnOutput(self, "ImageRepository", value=self.service.repository.repository_uri)

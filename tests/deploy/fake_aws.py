@@ -73,6 +73,7 @@ class FakeAws:
             "kinesis",
             "kms",
             "cloudwatch",
+            "ecr",
         ):
             events = cloud.client(service).meta.events
             events.register("provide-client-params", _keep_given)

@@ -160,6 +160,26 @@ def test_after_a_failed_stack_the_command_names_the_cause_and_a_repetition_goes_
     assert aws.application.flows
 
 
+def test_without_the_service_s_image_nothing_but_its_repository_is_made(place: Place, aws: Any) -> None:
+    aws.application.healthy = {"flink/1.zip"}
+    artefacts = built(place.root, "1")
+    found = templates(artefacts)
+    found[-1] = Template(found[-1].name, json.dumps({"Resources": {"Service": {"Type": "AWS::ECS::Service"}}}))
+
+    def lacking(given: dict[str, Any]) -> dict[str, Any]:
+        assert given == {"repositoryName": f"{PREFIX}-service", "imageIds": [{"imageTag": "current"}]}
+        raise fake.refusal(code="ImageNotFoundException")
+
+    aws.do_DescribeImages = lacking
+    with pytest.raises(DeploymentError, match=r"is not there(.|\n)*docker build (.|\n)*docker push") as told:
+        bring_up(place, artefacts, found, [])
+    assert list(aws.stacks) == [f"{PREFIX}-foundation"]
+    assert f"-t {fake.ACCOUNT}.dkr.ecr.{fake.REGION}.amazonaws.com/{PREFIX}-service:current ." in str(told.value)
+    aws.do_DescribeImages = lambda given: {"imageDetails": [{}]}
+    bring_up(place, artefacts, found, [])
+    assert aws.application.flows
+
+
 def test_what_an_interrupted_run_began_is_waited_for(place: Place, aws: Any, said: list[str]) -> None:
     aws.application.healthy = {"flink/1.zip"}
     up(place, "1")

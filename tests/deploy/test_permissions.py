@@ -59,6 +59,7 @@ def test_what_commands_act_on_has_the_names_of_the_deployment() -> None:
         names.machine_arn,
         names.stream_arn,
         names.table_arn,
+        account_arn("ecr", f"repository/{names.images}"),
         account_arn("secretsmanager", f"secret:{names.keys_secret}-*"),
     )
     assert filled == {shown(arn) for arn in real}

@@ -218,6 +218,9 @@ def test_what_the_admin_routes_are_asked_reaches_the_function_that_may_answer_in
     routes = {r.properties["RouteKey"]: r.properties["Target"] for r in each.resources("AWS::ApiGatewayV2::Route")}
     integrations = {f"<{r.logical}>": r.properties for r in each.resources("AWS::ApiGatewayV2::Integration")}
     functions = {f"<{r.logical}.Arn>": r for r in each.resources("AWS::Lambda::Function")}
+    for alias in each.resources("AWS::Lambda::Alias"):  # of a function that is kept warm
+        name = alias.properties["FunctionName"].removesuffix(">")
+        functions[f"<{alias.logical}>"] = functions[f"{name}.Arn>"]
     found = {}
     for route, target in routes.items():
         integration = integrations[target.removeprefix("integrations/")]
@@ -449,3 +452,43 @@ def test_pages_behind_cloudfront_may_do_what_they_may_at_the_service_and_find_th
 
 def _directive(policy: list[str], name: str) -> list[str]:
     return next(each.split()[1:] for each in policy if each.split()[0] == name)
+
+
+def test_the_recommendations_of_a_big_shop_are_kept_warm_and_it_is_those_that_the_api_calls(large: Any) -> None:
+    from deploy.cdk.profiles import PROFILES
+
+    alias = large.one("AWS::Lambda::Alias")
+    kept = alias.properties["ProvisionedConcurrencyConfig"]["ProvisionedConcurrentExecutions"]
+    assert kept == PROFILES["large"].warm_functions > 0
+    version = large.one("AWS::Lambda::Version")
+    assert alias.properties["FunctionVersion"] == f"<{version.logical}.Version>"
+    called = large.named("AWS::ApiGatewayV2::Integration", "Recommend").properties["IntegrationUri"]
+    allowed = large.named("AWS::Lambda::Permission", "Recommend").properties["FunctionName"]
+    assert called == allowed == f"<{alias.logical}>"
+
+
+def test_new_code_of_a_function_that_is_kept_warm_is_another_version(tmp_path: Path) -> None:
+    """CloudFormation makes a version once for each logical name: the same one would keep the old code for ever."""
+    from aws_cdk import App, Stack
+    from aws_cdk.aws_lambda import CfnFunction
+
+    from deploy.cdk.functions import _kept_warm
+
+    def version(key: str, memory: int) -> str:
+        stack = Stack(App(outdir=str(tmp_path)), "s")
+        code = CfnFunction.CodeProperty(s3_bucket="b", s3_key=key)
+        made = CfnFunction(stack, "F", role="r", code=code, memory_size=memory)
+        artefact = type("A", (), {"key": key})
+        _kept_warm(stack, "F", made, type("As", (), {"functions": artefact}), 1)  # type: ignore[arg-type]
+        return next(c.node.id for c in stack.node.children if c.node.id.startswith("FVersion"))
+
+    assert version("a", 512) == version("a", 512)
+    assert len({version("a", 512), version("b", 512), version("a", 1024)}) == 3
+
+
+def test_the_image_s_repository_is_made_before_the_tasks_that_need_it(dev: Any, large: Any) -> None:
+    assert large.one("AWS::ECR::Repository").stack == "foundation"
+    assert not dev.resources("AWS::ECR::Repository")
+    (container,) = large.one("AWS::ECS::TaskDefinition").properties["ContainerDefinitions"]
+    name = large.one("AWS::ECR::Repository").properties["RepositoryName"]
+    assert container["Image"].endswith(f"/{name}:current")

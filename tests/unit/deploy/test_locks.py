@@ -17,14 +17,16 @@ PLATFORM = {
     "flink": {*locked("flink-runtime")},
     "spark": {"pyspark", "py4j"},
     "functions": set[str](),
+    "service": set[str](),
 }
 PACKAGES = {
     "flink": flink_zip.PACKAGES,
     "spark": spark_archive.PACKAGES,
     "functions": functions_zip.PACKAGES,
+    "service": functions_zip.PACKAGES,
 }
 
-STARTS = {"flink": "streaming", "spark": "batch", "functions": "serving/functions.py"}
+STARTS = {"flink": "streaming", "spark": "batch", "functions": "serving/functions.py", "service": "serving/__main__.py"}
 
 
 def _named(path: Path) -> set[str]:
