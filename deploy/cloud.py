@@ -1,5 +1,6 @@
 """The account and region that a command works in, and AWS's refusals as sentences that say what to do."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -59,7 +60,7 @@ def connect(region: str | None = None, endpoint: str | None = None) -> Cloud:
         DeploymentError: there are none, or AWS refuses them; the message says what to do.
     """
     with understood("credentials"):
-        session = boto3.session.Session(region_name=region)
+        session = boto3.session.Session(region_name=region or os.environ.get("REGION") or None)
         if session.region_name is None:
             message = "no region is set; say which: AWS_REGION=eu-central-1, or REGION=… of make"
             raise DeploymentError(message)

@@ -17,7 +17,9 @@ a PostgreSQL cluster, and the stack foundation with the key that all of it is en
 list of what remains and what that costs a month. A later make deploy takes it over by its names.
 
 With --delete-data NAME, where NAME is the deployment's (liveshelf-dev), the data is deleted too, for good; the key is
-scheduled for deletion in 30 days, until then the backups that were made with it can be read."""
+scheduled for deletion in 30 days, until then the backups that were made with it can be read. A PostgreSQL cluster and
+images of the service are yours to delete in their consoles; where there are any, the key stays, too: they are encrypted
+with it."""
 
 _EPILOG: Final = """\
 examples:
@@ -52,11 +54,14 @@ def destroy(place: Deployment, *, delete_data: bool, dry_run: bool) -> list[Rema
         place.say(f"  {name}: deleting")
         place.stacks.delete(name)
     if delete_data:
+        # What has to be deleted by hand, a database for one, could not be read any more without the key.
+        kinds = {each.kind for each in kept}
+        deleted = DELETABLE if kinds <= DELETABLE else DELETABLE - {"AWS::KMS::Key"}
         for each in sorted(kept, key=lambda each: each.kind == "AWS::KMS::Key"):  # the key last
-            if each.kind in DELETABLE:
+            if each.kind in deleted:
                 place.say(f"  {each.kind} {each.name}: deleting its data")
                 delete(place.cloud, each)
-        kept = [each for each in kept if each.kind not in DELETABLE]
+        kept = [each for each in kept if each.kind not in deleted]
     return _tell(place, kept)
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -109,7 +110,9 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--env", default="dev", choices=sorted(PROFILES), help="size (default: %(default)s)")
-    parser.add_argument("--region", help="default: that of the AWS profile or AWS_REGION")
+    parser.add_argument(
+        "--region", default=os.environ.get("REGION") or None, help="default: that of the AWS profile or AWS_REGION"
+    )
     parser.add_argument("--profile", help="AWS profile (default: AWS_PROFILE)")
     parser.add_argument("--artefacts", type=Path, default=PATH, help="what was built (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="one JSON document instead of text")

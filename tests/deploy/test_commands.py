@@ -1,6 +1,7 @@
 """deploy, upgrade and destroy: in order, repeatable, back by themselves, and clear about what they cannot do."""
 
 import hashlib
+import importlib
 import importlib.util
 import json
 import sys
@@ -328,6 +329,33 @@ def test_destroy_with_data_leaves_nothing(place: Place, aws: Any, said: list[str
     assert not aws.stacks
     assert {"DeleteObjects", "DeleteBucket", "ScheduleKeyDeletion"} <= set(aws.calls)
     assert said[-1] == "nothing remains"
+
+
+def test_the_key_of_what_is_not_deleted_stays(place: Place, aws: Any, said: list[str]) -> None:
+    artefacts = built(place.root, "1")
+    found = templates(artefacts)
+    database = {"Type": "AWS::RDS::DBCluster", "DeletionPolicy": "Retain"}
+    found[1] = Template(found[1].name, json.dumps({"Resources": {"Database": database}}))
+    aws.application.healthy = {"flink/1.zip"}
+    bring_up(place, artefacts, found, [])
+    remains = destroy(place, delete_data=True, dry_run=False)
+    assert {each.kind for each in remains} == {"AWS::KMS::Key", "AWS::RDS::DBCluster"}
+    assert "ScheduleKeyDeletion" not in aws.calls
+
+
+@pytest.mark.parametrize("command", ["deploy.command", "deploy.keys", "deploy.doctor", "deploy.destroy"])
+def test_every_command_takes_the_region_of_make(command: str, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("REGION", "eu-west-1")
+    words = {"deploy.command": ["batch.models"], "deploy.keys": ["list"], "deploy.destroy": ["--dry-run"]}
+    assert importlib.import_module(command).main(["--env", "dev", *words.get(command, [])]) != 0
+    said = "".join(capsys.readouterr())
+    assert "redentials" in said
+    assert "egion is set" not in said
 
 
 def test_a_dry_run_of_destroy_deletes_nothing(place: Place, aws: Any) -> None:
