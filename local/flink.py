@@ -92,7 +92,7 @@ class Cluster:
             command=[scripts / "jobmanager.sh", "start-foreground"],
             env=self._env,
             ready=http_ok(f"{self.rest.url}/overview"),
-            ready_seconds=120,
+            ready_seconds=300,
             restart=True,
             nice=10,
             on_restart=self._resubmit,
@@ -102,7 +102,7 @@ class Cluster:
             command=[scripts / "taskmanager.sh", "start-foreground"],
             env=self._env,
             ready=self._has_slots,
-            ready_seconds=120,
+            ready_seconds=300,
             restart=True,
             nice=10,
         )

@@ -55,7 +55,7 @@ class Service:
     command: Command | Callable[[], Command]
     env: Mapping[str, str] = field(default_factory=dict)
     ready: Callable[[], bool] | None = None
-    ready_seconds: float = 60
+    ready_seconds: float = 120
     restart: bool = False
     most_restarts: int = 10
     on_exit: Callable[[int], None] | None = None
