@@ -1,7 +1,6 @@
 """The popular items of a running deployment, fetched before its functions are packaged: the ladder's last rung."""
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -88,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--env", required=True, choices=sorted(PROFILES), help="which deployment")
     given = parser.parse_args(argv)
     try:
-        place = Deployment(given.env, connect(os.environ.get("REGION") or None))
+        place = Deployment(given.env, connect())
         lines = fetch(place, baked_folder(given.env), datetime.now(UTC))
     except LiveshelfError as exc:
         lines = [str(exc)]

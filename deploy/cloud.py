@@ -21,7 +21,7 @@ from botocore.exceptions import (
 
 from contracts.errors import DeploymentError
 
-__all__ = ["Cloud", "connect", "sentence", "understood"]
+__all__ = ["Cloud", "connect", "named_region", "sentence", "understood"]
 
 _LOGIN: Final = "log in again (aws sso login, or new AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY)"
 _REMEDIES: Final = {
@@ -53,6 +53,14 @@ class Cloud:
         return self._clients[service]
 
 
+def named_region(given: str | None = None) -> str | None:
+    """The region that was named: on the command line, by ``REGION`` of make, or by ``AWS_REGION``.
+
+    boto3 itself looks at ``AWS_DEFAULT_REGION`` and the profile, not at ``AWS_REGION``, which AWS's other tools read.
+    """
+    return given or os.environ.get("REGION") or os.environ.get("AWS_REGION") or None
+
+
 def connect(region: str | None = None, endpoint: str | None = None) -> Cloud:
     """Find credentials and region as every AWS tool does, and ask AWS whose they are.
 
@@ -60,7 +68,7 @@ def connect(region: str | None = None, endpoint: str | None = None) -> Cloud:
         DeploymentError: there are none, or AWS refuses them; the message says what to do.
     """
     with understood("credentials"):
-        session = boto3.session.Session(region_name=region or os.environ.get("REGION") or None)
+        session = boto3.session.Session(region_name=named_region(region))
         if session.region_name is None:
             message = "no region is set; say which: AWS_REGION=eu-central-1, or REGION=… of make"
             raise DeploymentError(message)

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from contracts.errors import SettingsError
 from deploy import doctor_checks as checks
 from deploy.artefacts import PATH, read_artefacts
 from deploy.cdk.profiles import PROFILES, Profile, profile
+from deploy.cloud import named_region
 from deploy.doctor_checks import Finding
 from deploy.doctor_needs import needs_of
 
@@ -110,9 +110,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--env", default="dev", choices=sorted(PROFILES), help="size (default: %(default)s)")
-    parser.add_argument(
-        "--region", default=os.environ.get("REGION") or None, help="default: that of the AWS profile or AWS_REGION"
-    )
+    parser.add_argument("--region", default=named_region(), help="default: that of the AWS profile or AWS_REGION")
     parser.add_argument("--profile", help="AWS profile (default: AWS_PROFILE)")
     parser.add_argument("--artefacts", type=Path, default=PATH, help="what was built (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="one JSON document instead of text")

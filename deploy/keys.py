@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -74,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not words:
         parser.error("what about the keys? create, list, expire or revoke")
     try:
-        return manage(connect(os.environ.get("REGION") or None), given.env, words)
+        return manage(connect(), given.env, words)
     except DeploymentError as exc:
         print(f"keys: {exc}", file=sys.stderr)
         return 1
