@@ -5,11 +5,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Response
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Response, expect
 
 from contracts.errors import LocalStackError
 from local import browser, libraries, showcase
 from local.stack import Stack
+
+expect.set_options(timeout=30_000)  # what is to come comes in a blink, but not while a loaded machine starts Flink
 
 
 @dataclass
