@@ -2,12 +2,16 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Final
 
+from botocore.exceptions import ClientError
+
+from deploy.cloud import understood
+from deploy.database import CLUSTER, INSTANCE, SNAPSHOT, delete_cluster, is_there, snapshots_of
 from deploy.deployment import FOUNDATION, Deployment, add_common, run
-from deploy.remains import DELETABLE, Remains, delete, empty, found_in, monthly, priced
+from deploy.remains import DELETABLE, Remains, delete, empty, found_in, monthly, priced, recorded, standing
 
 __all__ = ["destroy", "main"]
 
@@ -16,10 +20,13 @@ Stop the stream and delete the stacks, the newest first. What holds data stays: 
 a PostgreSQL cluster, and the stack foundation with the key that all of it is encrypted with. The command ends with a
 list of what remains and what that costs a month. A later make deploy takes it over by its names.
 
-With --delete-data NAME, where NAME is the deployment's (liveshelf-dev), the data is deleted too, for good; the key is
-scheduled for deletion in 30 days, until then the backups that were made with it can be read. A PostgreSQL cluster and
-images of the service are yours to delete in their consoles; where there are any, the key stays, too: they are encrypted
-with it."""
+A PostgreSQL cluster (--aurora) stays, too, and with it the stacks stores and network, whose subnet group and subnets it
+uses: their cache and their endpoints go on costing by the hour, the list has them.
+
+With --delete-data NAME, where NAME is the deployment's (liveshelf-dev), the data is deleted too, for good; secrets at
+once, the key is scheduled for deletion in 30 days. A PostgreSQL cluster is deleted after a last snapshot. That snapshot
+and images of the service are yours to delete in their consoles; the foundation stays with the key until they are gone
+and the command is repeated."""
 
 _EPILOG: Final = """\
 examples:
@@ -36,33 +43,99 @@ def destroy(place: Deployment, *, delete_data: bool, dry_run: bool) -> list[Rema
     Raises:
         DeploymentError: AWS refused; repeat the command.
     """
+    foundation = place.stack_name(FOUNDATION)
     every = place.stacks.named(f"{place.prefix}-")
-    names = [name for name in every if delete_data or name != place.stack_name(FOUNDATION)]
-    kept = found_in(place.stacks, every)
-    if not names:
+    if not every:
         place.say(f"  no stack of {place.prefix} in {place.cloud.region}; nothing to delete")
+        return _tell(place, [])
+    base = found_in(place.stacks, [name for name in every if name == foundation])
+    databases = {name: _databases(place, name) for name in every if name != foundation}
+    stay = _in_use(place, databases) if not delete_data else []
+    names = [name for name in every if name not in (foundation, *stay)]
+    bucket = place.stacks.outputs(foundation).get("ArtefactBucket")
+    found = found_in(place.stacks, [name for name in every if name != foundation])
+    kept = recorded(place.cloud, bucket, found, write=not dry_run)
     if dry_run:
-        for name in names:
+        for name in [*names, *([foundation] if delete_data else [])]:
             place.say(f"  would delete stack {name}")
-        return _tell(place, kept)
+        return _tell(place, [*base, *kept, *standing(place.stacks, stay)])
     if place.application.status() == "RUNNING":
         place.application.stop(force=True)
     pages = place.stacks.outputs(place.stack_name("serving")).get("PagesBucket")
     if pages:
         empty(place.cloud, pages)  # goes with its stack, and CloudFormation deletes no bucket that holds anything
     for name in names:
+        for database in databases[name] if delete_data else ():
+            delete_cluster(place, database)
         place.say(f"  {name}: deleting")
         place.stacks.delete(name)
-    if delete_data:
-        # What has to be deleted by hand, a database for one, could not be read any more without the key.
-        kinds = {each.kind for each in kept}
-        deleted = DELETABLE if kinds <= DELETABLE else DELETABLE - {"AWS::KMS::Key"}
-        for each in sorted(kept, key=lambda each: each.kind == "AWS::KMS::Key"):  # the key last
-            if each.kind in deleted:
-                place.say(f"  {each.kind} {each.name}: deleting its data")
-                delete(place.cloud, each)
-        kept = [each for each in kept if each.kind not in deleted]
-    return _tell(place, kept)
+    if not delete_data:
+        return _tell(place, [*base, *_alive(place, kept), *standing(place.stacks, stay)])
+    return _tell(place, _delete_data(place, base, kept))
+
+
+def _databases(place: Deployment, name: str) -> list[str]:
+    return [each.name for each in found_in(place.stacks, [name]) if each.kind == CLUSTER]
+
+
+def _in_use(place: Deployment, databases: Mapping[str, Sequence[str]]) -> list[str]:
+    """The stacks that cannot go because a cluster stays: its subnet group is in use, and the subnets are."""
+    holders = [name for name, found in databases.items() if any(is_there(place.cloud, each) for each in found)]
+    if not holders:
+        return []
+    stay = [name for name in databases if name in (*holders, place.stack_name("network"))]
+    place.say(f"  the database stays, and with it, as it is in them: {', '.join(stay)}; they go on costing by the hour")
+    return stay
+
+
+def _alive(place: Deployment, kept: Sequence[Remains]) -> list[Remains]:
+    """Databases as they are now: the cluster, or the snapshots that are left of it; instances are the cluster's."""
+    found: list[Remains] = []
+    for each in kept:
+        if each.kind == CLUSTER and not is_there(place.cloud, each.name):
+            found += [Remains(SNAPSHOT, name) for name in snapshots_of(place.cloud, each.name)]
+        elif each.kind != INSTANCE:
+            found.append(each)
+    return found
+
+
+def _delete_data(place: Deployment, base: Sequence[Remains], kept: Sequence[Remains]) -> list[Remains]:
+    """The foundation goes last, and only when nothing else remains: a repetition finds by it what is left, and what
+    is encrypted with its key could not be read without it.
+    """
+    for each in kept:
+        if each.kind in DELETABLE:
+            place.say(f"  {each.kind} {each.name}: deleting its data")
+            delete(place.cloud, each)
+        elif each.kind == CLUSTER:  # of a stack that is gone
+            delete_cluster(place, each.name)
+    left = [each for each in _alive(place, kept) if each.kind not in DELETABLE]
+    left += [each for each in base if each.kind not in DELETABLE and not _is_empty(place, each)]
+    if left:
+        place.say(f"  {place.stack_name(FOUNDATION)} stays with the key of what is left; delete that, then repeat")
+        return [*[each for each in base if each not in left], *left]
+    for each in sorted(base, key=lambda each: each.kind == "AWS::KMS::Key"):  # the key last
+        if each.kind in DELETABLE:
+            place.say(f"  {each.kind} {each.name}: deleting its data")
+            delete(place.cloud, each)
+    place.say(f"  {place.stack_name(FOUNDATION)}: deleting")
+    place.stacks.delete(place.stack_name(FOUNDATION))
+    return []
+
+
+def _is_empty(place: Deployment, each: Remains) -> bool:
+    """Whether it is a repository without images, which is deleted at once, or one that is gone."""
+    if each.kind != "AWS::ECR::Repository":
+        return False
+    with understood(f"repository {each.name}"):
+        try:
+            place.cloud.client("ecr").delete_repository(repositoryName=each.name, force=False)
+        except ClientError as exc:
+            if exc.response["Error"]["Code"] == "RepositoryNotEmptyException":
+                return False
+            if exc.response["Error"]["Code"] != "RepositoryNotFoundException":
+                raise
+    return True
 
 
 def _tell(place: Deployment, kept: Sequence[Remains]) -> list[Remains]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+import msgspec
 from botocore.exceptions import ClientError
 
 from contracts.errors import DeploymentError
@@ -12,13 +13,17 @@ from deploy.cloud import Cloud, understood
 from deploy.cost import prices
 from deploy.stacks import Stacks
 
-__all__ = ["DELETABLE", "Remains", "delete", "empty", "found_in", "monthly", "priced"]
+__all__ = ["DELETABLE", "Remains", "delete", "empty", "found_in", "monthly", "priced", "recorded", "standing"]
 
 _HOURS: Final = 730
-_MORE: Final = {"secret_month": 0.40, "log_gb_month": 0.03}
+_MORE: Final = {"secret_month": 0.40, "log_gb_month": 0.03, "aurora_backup_gb_month": 0.021}
 """USD a month, us-east-1, as last known; the other prices are those of ``make cost``, which have sources."""
 _GB: Final = 1e9
 Usd = Mapping[str, float]
+
+
+_RECORD: Final = "destroy/remains.json"
+"""In the bucket of artefacts: what was retained by stacks that are gone, so that a later run finds it."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,51 @@ def found_in(stacks: Stacks, names: Iterable[str]) -> list[Remains]:
     return kept
 
 
+def recorded(cloud: Cloud, bucket: str | None, found: Iterable[Remains], *, write: bool) -> list[Remains]:
+    """What was found now and by earlier runs, each once; with ``write`` remembered for later ones.
+
+    Raises:
+        DeploymentError: AWS refused, or the record cannot be read.
+    """
+    if bucket is None:
+        return list(dict.fromkeys(found))
+    s3 = cloud.client("s3")
+    with understood(f"s3://{bucket}/{_RECORD}"):
+        try:
+            data = s3.get_object(Bucket=bucket, Key=_RECORD)["Body"].read()
+        except ClientError as exc:
+            if exc.response["Error"]["Code"] not in ("NoSuchKey", "NoSuchBucket", "404"):
+                raise
+            data, write = b"[]", write and exc.response["Error"]["Code"] != "NoSuchBucket"
+        try:
+            earlier = msgspec.json.decode(data, type=list[tuple[str, str]])
+        except msgspec.MsgspecError as exc:
+            message = f"s3://{bucket}/{_RECORD} cannot be read: {exc}; restore an older version of it"
+            raise DeploymentError(message) from exc
+        every = list(dict.fromkeys([*found, *(Remains(kind, name) for kind, name in earlier)]))
+        if write:
+            pairs = [(each.kind, each.name) for each in every]
+            s3.put_object(Bucket=bucket, Key=_RECORD, Body=msgspec.json.encode(pairs))
+    return every
+
+
+def standing(stacks: Stacks, names: Iterable[str]) -> list[Remains]:
+    """What costs by the hour in stacks that stay, by their templates."""
+    usd = {name: float(price["usd"]) for name, price in prices()["prices"].items()}
+    found = []
+    for name in names:
+        for id, each in stacks.template(name).get("Resources", {}).items():
+            kind, properties = each["Type"], each.get("Properties", {})
+            if kind == "AWS::EC2::VPCEndpoint" and properties.get("VpcEndpointType") == "Interface":
+                zones = len(properties["SubnetIds"])
+                found.append(Remains(kind, id, f"{zones} zones", zones * _HOURS * usd["endpoint_hour"]))
+            elif kind == "AWS::EC2::NatGateway":
+                found.append(Remains(kind, id, "1 gateway", _HOURS * usd["nat_hour"]))
+            elif kind == "AWS::ElastiCache::ServerlessCache":
+                found.append(Remains(kind, id, "0.1 GB least", 0.1 * _HOURS * usd["cache_gb_hour"]))
+    return found
+
+
 def monthly(each: Remains) -> str:
     """
     >>> monthly(Remains("AWS::KMS::Key", "k", "1 key", 1.0)), monthly(Remains("AWS::X::Y", "k"))
@@ -57,7 +107,7 @@ def monthly(each: Remains) -> str:
 def priced(cloud: Cloud, each: Remains) -> Remains:
     """The same with its size and its price; with neither where it is gone, unknown or may not be looked at."""
     measure = _MEASURES.get(each.kind)
-    if measure is None:
+    if measure is None or each.usd is not None:
         return each
     usd = {name: float(price["usd"]) for name, price in prices()["prices"].items()} | _MORE
     try:
@@ -105,6 +155,19 @@ def _group(cloud: Cloud, name: str, usd: Usd) -> tuple[str, float]:
     return _gb(found.get("storedBytes", 0), usd["log_gb_month"])
 
 
+def _cluster(cloud: Cloud, name: str, usd: Usd) -> tuple[str, float]:
+    """The capacity that it never goes below; storage is added by RDS as it is used, and is not known here."""
+    found = cloud.client("rds").describe_db_clusters(DBClusterIdentifier=name)["DBClusters"][0]
+    least = found["ServerlessV2ScalingConfiguration"]["MinCapacity"]
+    return f"{least:g} ACU least", least * _HOURS * usd["aurora_acu_hour"]
+
+
+def _snapshot(cloud: Cloud, name: str, usd: Usd) -> tuple[str, float]:
+    api = cloud.client("rds")
+    found = api.describe_db_cluster_snapshots(DBClusterSnapshotIdentifier=name)["DBClusterSnapshots"][0]
+    return _gb(found["AllocatedStorage"] * _GB, usd["aurora_backup_gb_month"])
+
+
 _MEASURES: Final[Mapping[str, Callable[[Cloud, str, Usd], tuple[str, float]]]] = {
     "AWS::S3::Bucket": _bucket,
     "AWS::DynamoDB::Table": _table,
@@ -113,6 +176,8 @@ _MEASURES: Final[Mapping[str, Callable[[Cloud, str, Usd], tuple[str, float]]]] =
     "AWS::Logs::LogGroup": _group,
     "AWS::SQS::Queue": lambda _cloud, _name, _usd: ("1 queue", 0.0),
     "AWS::SecretsManager::Secret": lambda _cloud, _name, usd: ("1 secret", usd["secret_month"]),
+    "AWS::RDS::DBCluster": _cluster,
+    "AWS::RDS::DBClusterSnapshot": _snapshot,
 }
 
 
@@ -197,7 +262,8 @@ def _delete_queue(cloud: Cloud, name: str) -> None:
 
 
 def _delete_secret(cloud: Cloud, name: str) -> None:
-    cloud.client("secretsmanager").delete_secret(SecretId=name, RecoveryWindowInDays=7)
+    """At once: a secret that can be recovered keeps its name, and a deployment within that time would be refused."""
+    cloud.client("secretsmanager").delete_secret(SecretId=name, ForceDeleteWithoutRecovery=True)
 
 
 def _delete_group(cloud: Cloud, name: str) -> None:
@@ -215,4 +281,4 @@ _DELETIONS: Final[Mapping[str, Callable[[Cloud, str], None]]] = {
 }
 
 DELETABLE: Final = frozenset(_DELETIONS)
-"""The kinds that :func:`delete` deletes. A database and its images want a decision each, in their consoles."""
+"""The kinds that :func:`delete` deletes. A database has a way of its own, images are deleted by hand."""

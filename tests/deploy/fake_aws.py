@@ -53,6 +53,9 @@ class FakeAws:
         self.denied: set[str] = set()
         self.logs: list[str] = []
         self.answers: dict[str, dict[str, Any]] = {"GetCallerIdentity": _IDENTITY, "FilterLogEvents": {"events": []}}
+        self.cluster: dict[str, Any] | None = None
+        """The database, as RDS describes it; what it uses cannot be deleted while it is there."""
+        self.snapshots: list[str] = []
         self._ticks = 0
 
     def now(self) -> datetime:
@@ -74,6 +77,8 @@ class FakeAws:
             "kms",
             "cloudwatch",
             "ecr",
+            "rds",
+            "secretsmanager",
         ):
             events = cloud.client(service).meta.events
             events.register("provide-client-params", _keep_given)
@@ -189,7 +194,12 @@ class FakeAws:
         return {"StackEvents": self.stacks[given["StackName"]].events}
 
     def do_DeleteStack(self, given: dict[str, Any]) -> dict[str, Any]:
-        del self.stacks[given["StackName"]]
+        name = given["StackName"]
+        if self.cluster and any(kind in self.stacks[name].body for kind in ("DBSubnetGroup", "EC2::Subnet")):
+            self._event(name, "Subnets", "DELETE_FAILED", "still in use by the cluster")
+            self.stacks[name].status = "DELETE_FAILED"
+            return {}
+        del self.stacks[name]
         return {}
 
     def do_GetTemplate(self, given: dict[str, Any]) -> dict[str, Any]:
@@ -208,6 +218,41 @@ class FakeAws:
             for id, each in resources.items()
         ]
         return {"StackResourceSummaries": found}
+
+    # --- RDS ---------------------------------------------------------------------------------------------------
+
+    def do_DescribeDBClusters(self, given: dict[str, Any]) -> dict[str, Any]:
+        if self.cluster is None:
+            raise refusal(code="DBClusterNotFoundFault")
+        if self.cluster["Status"] == "deleting":
+            found, self.cluster = self.cluster, None
+            return {"DBClusters": [found]}
+        return {"DBClusters": [self.cluster]}
+
+    def do_ModifyDBCluster(self, given: dict[str, Any]) -> dict[str, Any]:
+        assert self.cluster is not None
+        self.cluster["DeletionProtection"] = given["DeletionProtection"]
+        return {}
+
+    def do_DeleteDBInstance(self, given: dict[str, Any]) -> dict[str, Any]:
+        assert self.cluster is not None
+        members = self.cluster["DBClusterMembers"]
+        self.cluster["DBClusterMembers"] = [
+            each for each in members if each["DBInstanceIdentifier"] != given["DBInstanceIdentifier"]
+        ]
+        return {}
+
+    def do_DeleteDBCluster(self, given: dict[str, Any]) -> dict[str, Any]:
+        assert self.cluster is not None
+        if self.cluster["DeletionProtection"] or self.cluster["DBClusterMembers"]:
+            raise refusal(code="InvalidParameterCombination", text="protected, or it still contains instances")
+        self.snapshots.append(given["FinalDBSnapshotIdentifier"])
+        self.cluster["Status"] = "deleting"
+        return {}
+
+    def do_DescribeDBClusterSnapshots(self, given: dict[str, Any]) -> dict[str, Any]:
+        about = {"AllocatedStorage": 10}
+        return {"DBClusterSnapshots": [{"DBClusterSnapshotIdentifier": each, **about} for each in self.snapshots]}
 
 
 class Application:

@@ -19,6 +19,7 @@ from deploy.assembly import Template
 from deploy.deployment import Deployment
 from deploy.destroy import destroy
 from deploy.releases import CURRENT
+from deploy.remains import Remains, delete
 from deploy.up import bring_up, plan
 from deploy.upgrade import upgrade
 
@@ -331,16 +332,115 @@ def test_destroy_with_data_leaves_nothing(place: Place, aws: Any, said: list[str
     assert said[-1] == "nothing remains"
 
 
-def test_the_key_of_what_is_not_deleted_stays(place: Place, aws: Any, said: list[str]) -> None:
+def up_with_database(place: Place, aws: Any) -> None:
+    artefacts = built(place.root, "1")
+    foundation, *rest = templates(artefacts)
+    endpoint = {"VpcEndpointType": "Interface", "SubnetIds": ["a", "b"]}
+    parts = {
+        "network": {
+            "Subnet": {"Type": "AWS::EC2::Subnet"},
+            "Kms": {"Type": "AWS::EC2::VPCEndpoint", "Properties": endpoint},
+        },
+        "stores": {
+            "Database": {"Type": "AWS::RDS::DBCluster", "DeletionPolicy": "Retain"},
+            "DatabaseWriter": {"Type": "AWS::RDS::DBInstance", "DeletionPolicy": "Retain"},
+            "DatabaseSubnets": {"Type": "AWS::RDS::DBSubnetGroup"},
+        },
+    }
+    made = [Template(f"{PREFIX}-{unit}", json.dumps({"Resources": found})) for unit, found in parts.items()]
+    aws.application.healthy = {"flink/1.zip"}
+    bring_up(place, artefacts, [foundation, *made, *rest], [])
+    aws.cluster = {
+        "DBClusterIdentifier": PREFIX,
+        "Status": "available",
+        "DeletionProtection": True,
+        "DBClusterMembers": [{"DBInstanceIdentifier": "writer"}],
+        "ServerlessV2ScalingConfiguration": {"MinCapacity": 0.5, "MaxCapacity": 4.0},
+    }
+    aws.answers |= {
+        "GetMetricStatistics": {"Datapoints": []},
+        "ListObjectVersions": {"IsTruncated": False},
+        "DeleteBucket": {},
+        "DescribeKey": {"KeyMetadata": {"KeyId": "k", "KeyState": "Enabled"}},
+        "ScheduleKeyDeletion": {},
+    }
+
+
+def test_where_a_database_stays_the_stacks_it_is_in_stay_and_their_cost_is_said(
+    place: Place, aws: Any, said: list[str]
+) -> None:
+    up_with_database(place, aws)
+    remains = destroy(place, delete_data=False, dry_run=False)
+    assert list(aws.stacks) == [f"{PREFIX}-{unit}" for unit in ("foundation", "network", "stores")]
+    assert {each.status for each in aws.stacks.values()} == {"CREATE_COMPLETE"}, "none was tried to be deleted"
+    costs = {each.kind: each.usd for each in remains}
+    assert costs["AWS::RDS::DBCluster"] == pytest.approx(0.5 * 730 * 0.12)
+    assert costs["AWS::EC2::VPCEndpoint"] == pytest.approx(2 * 730 * 0.01)
+    assert any(f"{PREFIX}-stores, {PREFIX}-network" in line and "the database stays" in line for line in said)
+
+
+def test_with_data_a_database_goes_after_a_snapshot_and_the_key_stays_until_that_is_gone(
+    place: Place, aws: Any, said: list[str]
+) -> None:
+    up_with_database(place, aws)
+    remains = destroy(place, delete_data=True, dry_run=False)
+    assert aws.cluster is None
+    assert list(aws.stacks) == [f"{PREFIX}-foundation"]
+    assert {each.kind for each in remains} == {"AWS::KMS::Key", "AWS::RDS::DBClusterSnapshot"}
+    assert "ScheduleKeyDeletion" not in aws.calls
+    assert [each.kind for each in destroy(place, delete_data=True, dry_run=False)] == [each.kind for each in remains]
+    aws.snapshots.clear()
+    assert destroy(place, delete_data=True, dry_run=False) == []
+    assert not aws.stacks
+    assert aws.calls.count("ScheduleKeyDeletion") == 1
+
+
+def test_the_key_of_images_stays_until_they_are_gone(place: Place, aws: Any) -> None:
     artefacts = built(place.root, "1")
     found = templates(artefacts)
-    database = {"Type": "AWS::RDS::DBCluster", "DeletionPolicy": "Retain"}
-    found[1] = Template(found[1].name, json.dumps({"Resources": {"Database": database}}))
-    aws.application.healthy = {"flink/1.zip"}
+    resources = json.loads(found[0].body)["Resources"]
+    resources["Images"] = {"Type": "AWS::ECR::Repository", "DeletionPolicy": "Retain"}
+    found[0] = Template(found[0].name, json.dumps({"Resources": resources}))
+    up_with_database(place, aws)
+    aws.cluster = None
     bring_up(place, artefacts, found, [])
+
+    def full(given: dict[str, Any]) -> dict[str, Any]:
+        raise fake.refusal(code="RepositoryNotEmptyException")
+
+    aws.do_DeleteRepository = full
     remains = destroy(place, delete_data=True, dry_run=False)
-    assert {each.kind for each in remains} == {"AWS::KMS::Key", "AWS::RDS::DBCluster"}
+    assert {each.kind for each in remains} == {"AWS::KMS::Key", "AWS::ECR::Repository"}
     assert "ScheduleKeyDeletion" not in aws.calls
+    aws.do_DeleteRepository = lambda given: {}
+    assert destroy(place, delete_data=True, dry_run=False) == []
+    assert not aws.stacks
+
+
+def test_what_an_earlier_destroy_kept_is_found_and_deleted_with_data(place: Place, aws: Any) -> None:
+    up_with_database(place, aws)
+    aws.cluster = None
+    destroy(place, delete_data=False, dry_run=False)
+    assert list(aws.stacks) == [f"{PREFIX}-foundation"]
+    aws.denied = {"DeleteBucket"}
+    with pytest.raises(DeploymentError, match="not authorized to perform DeleteBucket"):
+        destroy(place, delete_data=True, dry_run=False)
+    assert list(aws.stacks) == [f"{PREFIX}-foundation"], "a repetition finds by it what is left"
+    aws.denied = set()
+    assert destroy(place, delete_data=True, dry_run=False) == []
+    assert not aws.stacks
+
+
+def test_a_deleted_secret_frees_its_name_at_once(aws: Any) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def deleted(given: dict[str, Any]) -> dict[str, Any]:
+        asked.append(given)
+        return {}
+
+    aws.do_DeleteSecret = deleted
+    delete(aws.cloud(), Remains("AWS::SecretsManager::Secret", "liveshelf-dev/keys"))
+    assert asked == [{"SecretId": "liveshelf-dev/keys", "ForceDeleteWithoutRecovery": True}]
 
 
 @pytest.mark.parametrize("command", ["deploy.command", "deploy.keys", "deploy.doctor", "deploy.destroy"])
