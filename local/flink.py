@@ -153,7 +153,10 @@ class Cluster:
         """
         wait_until(lambda: self.rest.running(job), f"job {job}", seconds=60)
         self._job = None
-        return self.rest.stop(job, (self.home / "savepoints").as_uri(), drain=drain)
+        savepoint = self.rest.stop(job, (self.home / "savepoints").as_uri(), drain=drain)
+        # The savepoint is complete before the sinks have heard of it: only with the job's end are its last files there.
+        wait_until(lambda: self.rest.status(job) == "FINISHED", f"the end of job {job}", seconds=60)
+        return savepoint
 
     # --- inside -------------------------------------------------------------------------------------------------
 
