@@ -30,6 +30,7 @@ class Exchange:
         self._count = len(commands)
         self._pool = server.connection_pool
         self._connection = self._pool.get_connection()
+        self._over = False
         try:
             if renewal:
                 renewal.see(self._connection)
@@ -46,11 +47,15 @@ class Exchange:
         except BaseException:
             self.close()
             raise
+        self._over = True
         self._pool.release(self._connection)
         return answers
 
     def close(self) -> None:
-        """Give the exchange up; its answers are not read."""
+        """Give the exchange up, its answers unread. Nothing where it is over: the connection is somebody else's."""
+        if self._over:
+            return
+        self._over = True
         self._connection.disconnect()  # type: ignore[no-untyped-call]
         self._pool.release(self._connection)
 

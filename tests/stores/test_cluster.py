@@ -33,6 +33,18 @@ def test_answers_come_in_the_order_of_the_commands_over_both_nodes(redis: Cluste
     assert redis.get_many([*keys, "default:absent"]) == [*(key.encode() for key in keys), None]
 
 
+def test_giving_up_what_is_over_leaves_its_connection_to_whoever_has_it_now(redis: Cluster) -> None:
+    over = redis.start([("SET", "over", "1", "EX", 60)])
+    over.results()
+    meanwhile = redis.start([("GET", "over")])
+    over.close()
+    assert meanwhile.results() == [b"1"]
+    given_up = redis.start([("GET", "over")])
+    given_up.close()
+    given_up.close()
+    assert redis.execute([("GET", "over")]) == [b"1"]
+
+
 def test_only_one_of_two_writers_that_read_the_same_revision_wins(redis: Cluster) -> None:
     first = UserValue(rev=next_rev(None, 10))
     second = UserValue(rev=next_rev(first.rev, 0))
