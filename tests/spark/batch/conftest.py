@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from pyspark import SparkContext
 from pyspark.sql import SparkSession
 
 from batch.partition import DayPartition, decode
@@ -146,6 +147,8 @@ def running_stack(folder: Path) -> Iterator[Stack]:
         stores.cluster.close()
         for session in found.sessions[-1:]:
             session.stop()
+        if (java := SparkContext._jvm) is not None:
+            java.org.apache.hadoop.fs.FileSystem.closeAll()  # kept by bucket: the next module's bucket is elsewhere
 
 
 @pytest.fixture(scope="module")
