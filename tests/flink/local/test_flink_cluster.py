@@ -40,20 +40,20 @@ def running(tmp_path_factory):
         cluster = Cluster(supervisor, java_home=java_home(), options=QUICK, port=None)
         cluster.start()
         cluster.submit(Job(script=SCRIPT))
-        wait_until(lambda: cluster.newest_checkpoint() is not None, "a first checkpoint", seconds=90)
+        wait_until(lambda: cluster.newest_checkpoint() is not None, "a first checkpoint", seconds=240)
         yield supervisor, cluster, said
 
 
 def test_after_the_taskmanager_is_killed_the_same_job_runs_again_without_old_python_workers(running):
     supervisor, cluster, _ = running
     job = cluster.job_ids[-1]
-    wait_until(lambda: cluster.rest.running(job), "the job", seconds=60)
-    wait_until(lambda: bool(workers(supervisor)), "the Python workers", seconds=60)
+    wait_until(lambda: cluster.rest.running(job), "the job", seconds=240)
+    wait_until(lambda: bool(workers(supervisor)), "the Python workers", seconds=240)
     before = set(workers(supervisor))
     os.kill(supervisor.pid("flink-taskmanager"), signal.SIGKILL)
-    wait_until(lambda: not any(worker.is_running() for worker in before), "the end of orphaned workers", seconds=30)
-    wait_until(lambda: supervisor.restarts()["flink-taskmanager"] == 1, "the restart", seconds=30)
-    wait_until(lambda: cluster.rest.restarts(job) >= 1 and cluster.rest.running(job), "the job again", seconds=120)
+    wait_until(lambda: not any(worker.is_running() for worker in before), "the end of orphaned workers", seconds=60)
+    wait_until(lambda: supervisor.restarts()["flink-taskmanager"] == 1, "the restart", seconds=60)
+    wait_until(lambda: cluster.rest.restarts(job) >= 1 and cluster.rest.running(job), "the job again", seconds=240)
     assert cluster.rest.jobs() == {job: "RUNNING"}
 
 
@@ -63,7 +63,7 @@ def test_after_the_jobmanager_is_killed_the_job_is_resubmitted_from_the_newest_c
     os.kill(supervisor.pid("flink-jobmanager"), signal.SIGKILL)
     wait_until(lambda: len(cluster.job_ids) == len(ids) + 1, "the resubmission", seconds=180, dead=failed(supervisor))
     job = cluster.job_ids[-1]
-    wait_until(lambda: cluster.rest.running(job), "the resubmitted job", seconds=90)
+    wait_until(lambda: cluster.rest.running(job), "the resubmitted job", seconds=240)
     restored = cluster.rest.checkpoints(job)["latest"]["restored"]
     assert restored is not None, said
     assert ids[-1] in restored["external_path"]
@@ -83,11 +83,11 @@ def failed(supervisor: Supervisor):
 def test_a_stopped_job_leaves_a_savepoint_that_another_can_start_from(running):
     _, cluster, _ = running
     job = cluster.job_ids[-1]
-    wait_until(lambda: cluster.rest.running(job), "the job", seconds=90)
+    wait_until(lambda: cluster.rest.running(job), "the job", seconds=240)
     savepoint = Path(cluster.stop_job(job, drain=False).removeprefix("file:"))
     assert (savepoint / "_metadata").is_file()
     again = cluster.submit(Job(script=SCRIPT), from_savepoint=savepoint)
-    wait_until(lambda: cluster.rest.running(again), "the job from the savepoint", seconds=90)
+    wait_until(lambda: cluster.rest.running(again), "the job from the savepoint", seconds=240)
     assert cluster.rest.checkpoints(again)["latest"]["restored"]["external_path"].endswith(savepoint.name)
     assert (savepoint / "_metadata").is_file(), "a savepoint is the user's, not the cluster's to delete"
 
@@ -112,7 +112,7 @@ def test_when_the_parent_is_killed_no_process_of_the_cluster_is_left(tmp_path):
         try:
             assert parent.stdout is not None
             run = parent.stdout.readline().strip()
-            wait_until(lambda: len(marked(run)) >= 4, "JobManager, TaskManager and workers", seconds=90)
+            wait_until(lambda: len(marked(run)) >= 4, "JobManager, TaskManager and workers", seconds=240)
         finally:
             parent.kill()
     wait_until(lambda: not marked(run), "the end of every process", seconds=20)
