@@ -34,6 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     stamp = f"commit {measured['commit']}, settings {measured['settings_digest']}"
     try:
         progress = Progress.begin(cache_dir() / "survival.json", stamp, resume=given.resume)
+        if progress.rounds:
+            print(f"survival: {len(progress.rounds)} outcomes of {stamp} are there already: going on", flush=True)
         for number in range(1, given.rounds + 1):
             while names := progress.left(given.only, number):
                 _run(progress, names, number)
@@ -103,7 +105,11 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--only", type=_scenarios, default=list(SCENARIOS), metavar="NAMES", help=f"of {','.join(SCENARIOS)}"
     )
-    parser.add_argument("--resume", action="store_true", help="go on with the run that was interrupted")
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with an interrupted run of this commit and these settings, if there is one",
+    )
     return parser.parse_args(argv)
 
 

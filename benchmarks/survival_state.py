@@ -24,22 +24,20 @@ class Progress:
 
     @classmethod
     def begin(cls, path: Path, stamp: str, *, resume: bool) -> "Progress":
-        """A new run, or with ``resume`` the one that the file tells of.
+        """A new run, or with ``resume`` the one that the file tells of where that is of the same stamp.
 
         Raises:
-            LocalStackError: there is nothing to resume, or it is of another commit or of other settings.
+            LocalStackError: the file is there and is not what this writes.
         """
-        if not resume:
+        if not resume or not path.exists():
             return cls(path, stamp)
         try:
             found = json.loads(path.read_text())
-        except (OSError, ValueError) as exc:
-            msg = f"{path} holds no run to resume: {exc}; start one without --resume"
+            known, rounds = found["stamp"], found["rounds"]
+        except (OSError, ValueError, TypeError, KeyError) as exc:
+            msg = f"{path} holds no run to resume: {exc!r}; delete it, or start without --resume"
             raise LocalStackError(msg) from exc
-        if found["stamp"] != stamp:
-            msg = f"the run in {path} is of {found['stamp']}, this is {stamp}; start a new one without --resume"
-            raise LocalStackError(msg)
-        return cls(path, stamp, found["rounds"])
+        return cls(path, stamp, rounds if known == stamp else [])
 
     def left(self, names: Sequence[str], number: int) -> list[str]:
         """The scenarios of a round that have no outcome yet, in order."""

@@ -1,12 +1,13 @@
 """Answers that were sent, kept as bytes: most requests for a shelf come while nothing about it has changed.
 
-A person's value in Redis is read for every request, so what a visitor just did is in the next answer. Only the work of
-choosing, describing and encoding is saved, where the value, the catalogue, the rules, the experiments and
-the items that are explored are those of the answer before, and that is at most a minute old.
+A person's values in Redis are read for every request, so what a visitor just did is in the next answer. Only the work
+of choosing, describing and encoding is saved, where the values, the catalogue, the rules, the experiments and the items
+that are explored are those of the answer before, and that is at most a minute old.
 """
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
+from operator import is_
 from typing import Any, Final, NamedTuple
 
 from serving.replies import encode, tag_of
@@ -26,37 +27,40 @@ class Encoded(NamedTuple):
 
 
 class MadeOf(NamedTuple):
-    """What an answer is made of: a person's value, objects that are shared by all and never changed, and the hour."""
+    """What an answer is made of: a person's values by key, objects shared by all and never changed, and the hour."""
 
-    value: bytes
+    values: Mapping[str, Any]
     shared: tuple[Any, ...]
     hour: int
 
     def same(self, other: "MadeOf") -> bool:
         """Whether all of it is the same; of the shared objects it is whether they are the very same."""
-        return (
-            self.value == other.value
-            and self.hour == other.hour
-            and all(one is another for one, another in zip(self.shared, other.shared, strict=True))
-        )
+        return self.values == other.values and self.hour == other.hour and all(map(is_, self.shared, other.shared))
 
 
 class KeptAnswers:
     """Bounded in number (the longest unused go first) and in time: one that is too old is not held, either.
 
     >>> kept, shared = KeptAnswers(most=1), (object(),)
-    >>> kept.keep("ada", MadeOf(b"1", shared, 0), Encoded(b"{}", "t"), now_ms=0)
-    >>> kept.get("ada", MadeOf(b"1", shared, 0), now_ms=59_999)
+    >>> kept.keep("ada", MadeOf({"k": b"1"}, shared, 0), Encoded(b"{}", "t"), now_ms=0)
+    >>> kept.keys("ada"), kept.keys("bob")
+    (('k',), ())
+    >>> kept.get("ada", MadeOf({"k": b"1"}, shared, 0), now_ms=59_999)
     Encoded(body=b'{}', tag='t')
-    >>> kept.get("ada", MadeOf(b"2", shared, 0), 1), kept.get("ada", MadeOf(b"1", (object(),), 0), 1)
+    >>> kept.get("ada", MadeOf({"k": b"2"}, shared, 0), 1), kept.get("ada", MadeOf({"k": b"1"}, (object(),), 0), 1)
     (None, None)
-    >>> kept.get("ada", MadeOf(b"1", shared, 0), now_ms=60_000) is None
+    >>> kept.get("ada", MadeOf({"k": b"1"}, shared, 0), now_ms=60_000) is None
     True
     """
 
     def __init__(self, most: int = _MOST) -> None:
         self._most = most
         self._kept: OrderedDict[Hashable, tuple[MadeOf, Encoded, int]] = OrderedDict()
+
+    def keys(self, name: Hashable) -> tuple[str, ...]:
+        """The keys of the values that the answer of before was made of; none where no answer is kept."""
+        kept = self._kept.get(name)
+        return tuple(kept[0].values) if kept else ()
 
     def get(self, name: Hashable, made_of: MadeOf, now_ms: int) -> Encoded | None:
         """The answer of before, where it would be made of the same."""

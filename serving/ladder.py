@@ -25,6 +25,7 @@ from serving.feed import Feed
 from serving.kept import Encoded, KeptAnswers, MadeOf, encoded_of
 from serving.person import Memory, Person, Stored
 from serving.reader import Reader
+from serving.reads import Reads
 from serving.shelf import FILLED, rows_of, shelf_of
 from serving.variants import sealed, treat, varied
 from serving.wish import Wish
@@ -66,17 +67,12 @@ class Ladder:
 
         Of a user it is one with the values of the anonymous visitors they were (:func:`contracts.live.joined`).
         """
-        budget = budget or self._reader.budget()
-        return await self._person(visitor, await self._ask(visitor, budget), budget)
+        return await self._person(visitor, Reads(self._reader, budget or self._reader.budget()))
 
-    async def _ask(self, visitor: Visitor, budget: Budget) -> list[Any]:
-        """What Redis says of the visitor's own keys."""
-        return await self._reader.ask([("GET", key) for key in _keys(visitor)], budget)
-
-    async def _person(self, visitor: Visitor, answers: list[Any], budget: Budget) -> Person:
+    async def _person(self, visitor: Visitor, reads: Reads) -> Person:
         keys = _keys(visitor)
         subject, known_as = visitor.subject, None
-        data, *alias = answers
+        data, *alias = await reads.get(keys)
         whole = not any(isinstance(each, StoreError) for each in alias)
         visitors: list[Stored] = []
         try:
@@ -86,17 +82,17 @@ class Ladder:
                 subject, known_as = owner, owner.removeprefix("u.")
                 visitors = [stored] if stored else []
                 keys = (*keys, user_key(visitor.shop, subject))
-                stored = _stored((await self._reader.ask([("GET", keys[-1])], budget))[0])
+                stored = _stored((await reads.get(keys[-1:]))[0])
         except (StoreError, ContractError):
             return Person(subject, known_as, keys, None, visitors, readable=False)
         if stored and stored.packed.aliases:
             try:
-                visitors += await self._visitors(visitor, stored, budget)
+                visitors += await self._visitors(visitor, stored, reads)
             except StoreError:
                 whole = False
         return Person(subject, known_as, keys, stored, visitors, readable=whole)
 
-    async def _visitors(self, asked: Visitor, stored: Stored, budget: Budget) -> list[Stored]:
+    async def _visitors(self, asked: Visitor, stored: Stored, reads: Reads) -> list[Stored]:
         """The stored values of those whom a user was before; without the visitor who is asked for.
 
         One that cannot be read is left out: it costs its features, not the user's shelf.
@@ -105,11 +101,10 @@ class Ladder:
             StoreError: they did not answer in time, so it is not known what they bought.
         """
         names = [name for name in stored.packed.aliases if not (asked.anonymous and name == asked.id)]
-        keys = [user_key(asked.shop, subject_of(None, name)) for name in names]
         found = []
-        for data in await self._reader.redis([("GET", key) for key in keys], budget):
+        for data in await reads.get([user_key(asked.shop, subject_of(None, name)) for name in names]):
             try:
-                found += [Stored(data)] if data else []
+                found += [one] if (one := _stored(data)) else []
             except ContractError:
                 continue
         return found
@@ -133,27 +128,27 @@ class Ladder:
     async def answer(self, visitor: Visitor, wish: Wish, catalogue: Catalogue) -> Encoded:
         """The shelf as it is sent: the one of before where nothing that it is made of has changed."""
         budget, now_ms = self._reader.budget(), self._reader.now_ms()
-        answers = await self._ask(visitor, budget)
-        made_of = self._made_of(visitor.shop, wish, answers, catalogue, now_ms)
         name = (visitor.shop, visitor.subject, wish)
-        if made_of and (kept := self._kept.get(name, made_of, now_ms)):
+        # All that the answer of before was made of is read at once, also of people who had other names.
+        keys = self._kept.keys(name) or _keys(visitor)
+        answers = await self._reader.ask([("GET", key) for key in keys], budget)
+        values = dict(zip(keys, answers, strict=True))
+        shared = self._shared(visitor.shop, wish, catalogue, now_ms)
+        if kept := self._kept.get(name, MadeOf(values, *shared), now_ms):
             return kept
-        person = await self._person(visitor, answers, budget)
+        reads = Reads(self._reader, budget, values)
+        person = await self._person(visitor, reads)
         shelf = await self._shelf(visitor, person, wish, catalogue, budget)
         encoded = encoded_of(shelf)
-        if made_of and shelf.source == "live" and person.alone:
-            self._kept.keep(name, made_of, encoded, now_ms)
+        if shelf.source == "live" and person.readable:
+            self._kept.keep(name, MadeOf(reads.used, *shared), encoded, now_ms)
         return encoded
 
-    def _made_of(self, shop: str, wish: Wish, answers: list[Any], catalogue: Catalogue, now_ms: int) -> MadeOf | None:
-        """What a live shelf is made of, but for time; ``None`` where the visitor has no value, or several."""
-        data, *alias = answers
-        if not isinstance(data, bytes) or not data or any(alias):
-            return None
+    def _shared(self, shop: str, wish: Wish, catalogue: Catalogue, now_ms: int) -> tuple[tuple[Any, ...], int]:
+        """What a live shelf is made of beside the person's values."""
         feed = self._feed
         active = feed.active(shop, wish.placement or PLACEMENT, now_ms)
-        shared = (catalogue, active, feed.experiments(shop), feed.new_items(shop))
-        return MadeOf(data, shared, now_ms // _HOUR_MS)
+        return (catalogue, active, feed.experiments(shop), feed.new_items(shop)), now_ms // _HOUR_MS
 
     async def _shelf(self, visitor: Visitor, person: Person, wish: Wish, catalogue: Catalogue, budget: Budget) -> Shelf:
         now_ms, placement = self._reader.now_ms(), wish.placement or PLACEMENT

@@ -73,12 +73,6 @@ class Person:
         mine = [one.packed for one in visitors if one.packed.owner is None or one.packed.owner.subject == subject]
         self._parts = [stored.packed, *mine] if stored else mine
 
-    @property
-    def alone(self) -> bool:
-        """Whether they are what one stored value says: never known under another name."""
-        packed = self._stored.packed if self._stored else None
-        return self.readable and packed is not None and packed.owner is None and not packed.aliases
-
     def live(self, *, explained: bool) -> RecommendationList | Brief | None:
         """The list that the stream keeps for them; with its reasons where it is to be explained."""
         if self._stored is None:

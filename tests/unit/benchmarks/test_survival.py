@@ -154,10 +154,16 @@ class TestProgress:
     def test_outcomes_of_another_commit_are_not_mixed_in(self, tmp_path: Path) -> None:
         file = tmp_path / "survival.json"
         Progress.begin(file, "c1", resume=False).add(self.outcome("b", 1))
-        with pytest.raises(LocalStackError, match="of c1, this is c2"):
-            Progress.begin(file, "c2", resume=True)
+        assert Progress.begin(file, "c2", resume=True).left(["b"], 1) == ["b"]
+
+    def test_the_first_run_on_a_machine_has_nothing_to_go_on_with(self, tmp_path: Path) -> None:
+        assert Progress.begin(tmp_path / "none.json", "c1", resume=True).rounds == []
+
+    def test_what_is_no_such_file_is_left_alone(self, tmp_path: Path) -> None:
+        file = tmp_path / "survival.json"
+        file.write_text("[]")
         with pytest.raises(LocalStackError, match="no run to resume"):
-            Progress.begin(tmp_path / "none.json", "c1", resume=True)
+            Progress.begin(file, "c1", resume=True)
 
 
 def test_an_unknown_scenario_is_refused_with_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:

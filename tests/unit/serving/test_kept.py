@@ -7,7 +7,7 @@ ANSWER = Encoded(b"{}", '"t"')
 
 
 def made(value: bytes = b"1", shared: tuple[object, ...] = (CATALOGUE, RULES), hour: int = 7) -> MadeOf:
-    return MadeOf(value, shared, hour)
+    return MadeOf({"key": value}, shared, hour)
 
 
 def test_whatever_changes_the_answer_is_made_anew() -> None:

@@ -53,6 +53,7 @@ class Shop:
     def __init__(self) -> None:
         self.now_ms = to_ms(NOW)
         self.redis: dict[str, Any] = {}
+        self.exchanges: list[list[str]] = []
         self.goods = GOODS
         settings = Settings()
         self.reader = Reader(settings, lambda: self.now_ms)
@@ -61,6 +62,7 @@ class Shop:
         self.ladder = Ladder(self.reader, self.feed, bought_days=30)
 
     async def _execute(self, commands: Any, timeout_s: float) -> list[Any]:
+        self.exchanges.append([command[1] for command in commands])
         return [self.redis.get(command[1]) for command in commands]
 
     def ask(self, visitor: Visitor = USER, wish: Wish | None = None) -> Any:
@@ -99,6 +101,21 @@ def test_what_was_bought_under_another_name_is_in_the_next_answer(shop: Shop) ->
     assert shop.items() == "ABCD"
     shop.redis[HIS] = value(1, bought={"C": shop.now_ms}, owner=Owner(1, "u.7"))  # the user's own value is the same
     assert shop.items() == "ABD"
+
+
+def test_of_a_person_with_other_names_all_values_are_read_in_one_exchange_once_they_are_known(shop: Shop) -> None:
+    shop.redis |= {KEY: value(aliases={"b": 1}), HIS: value(owner=Owner(1, "u.7")), alias_key("default", "b"): b"u.7"}
+    for visitor, keys in (USER, [KEY, HIS]), (VISITOR, [HIS, alias_key("default", "b"), KEY]):
+        first = shop.ask(visitor)
+        shop.exchanges.clear()
+        assert (shop.ask(visitor), shop.exchanges) == (first, [keys])
+        assert len(shop.ladder._kept) == 1 + (visitor is VISITOR)
+    shop.redis[HIS] = StoreError("away")  # what the visitor bought since is not known
+    assert "purchases" not in shop.ask()["filters"]
+    del shop.redis[HIS]
+    shop.exchanges.clear()
+    assert shop.items() == "ABCD"
+    assert shop.exchanges == [[KEY, HIS]]
 
 
 def test_a_visitor_who_signed_in_is_no_more_answered_with_what_was_kept_of_the_visitor(shop: Shop) -> None:
