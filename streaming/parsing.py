@@ -12,6 +12,7 @@ from contracts.settings import Settings
 from stores.objects import Objects
 from streaming.forgotten import Forgotten
 from streaming.measures import count_records
+from streaming.unsampled import stop_sampling
 
 __all__ = ["PARSED", "parse_function"]
 
@@ -41,6 +42,7 @@ class Parse(ScalarFunction):  # type: ignore[misc]
 
     def open(self, context: FunctionContext) -> None:
         """Register the counters, and read who is forgotten before the first record."""
+        stop_sampling()
         self._count = count_records(context.get_metric_group())
         poll_s = self._settings.streaming.pointer_poll_s
         self._forgotten = Forgotten(Objects.from_settings(self._settings), self._settings.shops, poll_s)

@@ -22,6 +22,7 @@ from streaming.batching import COLUMNS, Served
 from streaming.catalogue import Categories
 from streaming.measures import Measures
 from streaming.models import Models
+from streaming.unsampled import stop_sampling
 
 __all__ = ["SERVE_ARGUMENTS", "serve_function"]
 
@@ -39,6 +40,7 @@ class Serve(ScalarFunction):  # type: ignore[misc]
 
     def open(self, context: FunctionContext) -> None:
         """Connect, fetch model and catalogue, and compile the kernels before the first event."""
+        stop_sampling()
         streaming = self._settings.streaming
         _let_numba_find_print()
         _let_numba_keep(Path(streaming.snapshot_cache))
