@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["machine", "result_line"]
+__all__ = ["commit_of", "machine", "result_line"]
 
 _HISTORY: Final = "history.jsonl"
 
@@ -34,14 +34,19 @@ def result_line(figures: Mapping[str, Any], *, machine: Mapping[str, Any], setti
 
 @cache
 def _commit() -> str:
-    """The checked-out commit at the first call, with ``+`` where files were changed since (the history of results is
-    no change); ``unknown`` outside a checkout.
+    """The commit at the first call."""
+    return commit_of(Path(__file__).parent)
+
+
+def commit_of(folder: Path) -> str:
+    """The checked-out commit, with ``+`` where files were changed since; ``unknown`` outside a checkout.
+
+    The history of results is no change, or the second result of a day would be of another commit than the first.
     """
-    here = Path(__file__).parent
-    changes = ["git", "status", "--porcelain", "-uno", "--", ":/", f":(exclude,glob)**/{_HISTORY}"]
+    changes = ["git", "status", "--porcelain", "-uno", "--", ":/", f":(top,exclude,glob)**/{_HISTORY}"]
     try:
-        head = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=here, capture_output=True, text=True)
-        changed = subprocess.run(changes, cwd=here, capture_output=True, text=True)
+        head = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=folder, capture_output=True, text=True)
+        changed = subprocess.run(changes, cwd=folder, capture_output=True, text=True)
     except OSError:
         return "unknown"
     return head.stdout.strip() + ("+" if changed.stdout.strip() else "") if head.returncode == 0 else "unknown"

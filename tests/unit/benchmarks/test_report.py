@@ -1,12 +1,14 @@
 """A result is one line that a program reads, and the history keeps all of them."""
 
 import json
+import subprocess
 import threading
 import time
 from pathlib import Path
 
 import pytest
 
+from batch.result import commit_of
 from benchmarks.memory import PeakMemory
 from benchmarks.report import finish, result_line
 
@@ -28,6 +30,25 @@ def test_equal_settings_have_equal_digests_in_any_order_and_others_do_not() -> N
         return str(json.loads(line.removeprefix("RESULT "))["settings_digest"])
 
     assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1}) != digest({"a": 1, "b": 3})
+
+
+def test_a_commit_is_marked_where_files_were_changed_but_not_where_a_result_was_kept(tmp_path: Path) -> None:
+    def git(*words: str) -> str:
+        who = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"]
+        done = subprocess.run(["git", *who, *words], cwd=tmp_path, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    for name in ("batch/result.py", "benchmarks/history.jsonl"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text("1\n")
+    git("init", "-q")
+    git("add", "-A")
+    git("commit", "-qm", "first")
+    head = git("rev-parse", "--short=12", "HEAD")
+    (tmp_path / "benchmarks/history.jsonl").write_text("1\n2\n")
+    assert commit_of(tmp_path / "batch") == head
+    (tmp_path / "batch/result.py").write_text("2\n")
+    assert commit_of(tmp_path / "batch") == commit_of(tmp_path / "benchmarks") == head + "+"
 
 
 def test_each_result_is_added_to_the_history_and_printed_last(
