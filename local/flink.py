@@ -94,7 +94,7 @@ class Cluster:
             ready=http_ok(f"{self.rest.url}/overview"),
             ready_seconds=300,
             restart=True,
-            nice=5,
+            nice=10,
             on_restart=self._resubmit,
         )
         worker = Service(
@@ -104,7 +104,7 @@ class Cluster:
             ready=self._has_slots,
             ready_seconds=300,
             restart=True,
-            nice=5,
+            nice=10,
         )
         self._supervisor.start(manager, worker)
 

@@ -120,7 +120,7 @@ class Stack:
     def _start_emulator(self, words: Sequence[str]) -> str:
         port = free_port()
         command = [sys.executable, "-m", "local.emulator", "--port", str(port), *words]
-        self.supervisor.start(Service(name="aws-emulator", command=command, ready=tcp_open(port), nice=3))
+        self.supervisor.start(Service(name="aws-emulator", command=command, ready=tcp_open(port), nice=5))
         return f"http://{LOOPBACK}:{port}"
 
     def _start_faults(self, upstream: str) -> FaultControl:
@@ -144,7 +144,7 @@ class Stack:
                 env=self.environment,
                 restart=True,
                 stop_seconds=20,
-                nice=5,
+                nice=10,
             )
         )
 
