@@ -25,7 +25,7 @@ from serving.admin import people_routes
 from serving.admin import routes as admin_routes
 from serving.control import activation
 from serving.control import routes as control_routes
-from serving.guard import Guard
+from serving.guard import Guard, guarded
 from serving.openapi import document
 from serving.replies import ApiError, api_error, error
 from serving.services import Services
@@ -135,4 +135,7 @@ async def _gone(request: Request, exc: Exception) -> Response:
 
 
 async def _fault(request: Request, exc: Exception) -> Response:
-    return error(500, "internal", "a fault of this process; it was logged")
+    """Sent from outside of the guard, so the headers that it adds are added here."""
+    response = error(500, "internal", "a fault of this process; it was logged")
+    response.raw_headers = guarded(response.raw_headers, https=request.url.scheme == "https")
+    return response

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -15,7 +15,7 @@ from serving.keyring import KeyRing
 from serving.logs import Names
 from serving.replies import error
 
-__all__ = ["KEY", "Guard", "Refusal"]
+__all__ = ["KEY", "Guard", "Refusal", "guarded"]
 
 KEY: Final = "liveshelf.key"
 """Where the scope holds the :class:`Key` of the request, for the routes; absent where nobody has to have one."""
@@ -29,6 +29,20 @@ _HEADERS: Final = (
 )
 _POLICY: Final = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
 _TRANSPORT: Final = (b"strict-transport-security", b"max-age=31536000")
+
+
+def guarded(headers: Iterable[tuple[bytes, bytes]], *, https: bool) -> list[tuple[bytes, bytes]]:
+    """An answer's headers with those that every answer carries.
+
+    >>> len(guarded([(b"x-frame-options", b"SAMEORIGIN")], https=False))
+    4
+    """
+    found = list(headers)
+    there = {name for name, _ in found}
+    found += [pair for pair in (*_HEADERS, _POLICY) if pair[0] not in there]
+    if https:
+        found.append(_TRANSPORT)
+    return found
 
 
 class Refusal(NamedTuple):
@@ -157,12 +171,5 @@ class _Seen:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            headers: list[tuple[bytes, bytes]] = list(message.get("headers", ()))
-            there = {name for name, _ in headers}
-            headers += [pair for pair in _HEADERS if pair[0] not in there]
-            if _POLICY[0] not in there:
-                headers.append(_POLICY)
-            if self._https:
-                headers.append(_TRANSPORT)
-            message = {**message, "headers": headers}
+            message = {**message, "headers": guarded(message.get("headers", ()), https=self._https)}
         await self._send(message)

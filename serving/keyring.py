@@ -52,6 +52,13 @@ class KeyRing:
             return None
         return None if key.expires_at is not None and key.expires_at <= self._now() else key
 
+    def in_force(self, key: Key) -> bool:
+        """Whether a key that was found before still opens anything: for answers that go on for hours."""
+        known = self._keys.get(key.id)
+        if known is None or known.sha256 != key.sha256 or not set(key.scopes) <= set(known.scopes):
+            return False
+        return known.expires_at is None or known.expires_at > self._now()
+
     def refresh(self) -> None:
         """Read the document again; on any failure the keys stay as they are, and that is said."""
         if self._store is None:

@@ -6,7 +6,9 @@ from typing import Any, Final
 from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 
+from contracts.access import Key
 from serving.answers import ProfileAnswer, Shelf
+from serving.guard import KEY
 from serving.ladder import Visitor, Wish
 from serving.lean import asked_in, lean_router, services_in, shop_in, visitor_in
 from serving.openapi import answers_with
@@ -51,14 +53,16 @@ async def _stream(request: Request) -> Response:
     if the.watcher.full:
         raise ApiError(503, "too_many_streams", "this process feeds as many pages as it may; poll instead")
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(_shelves(the, visitor, asked.wish), 200, headers, "text/event-stream")
+    shelves = _shelves(the, visitor, asked.wish, request.scope.get(KEY))
+    return StreamingResponse(shelves, 200, headers, "text/event-stream")
 
 
-async def _shelves(the: Services, visitor: Visitor, wish: Wish) -> AsyncIterator[bytes]:
+async def _shelves(the: Services, visitor: Visitor, wish: Wish, key: Key | None) -> AsyncIterator[bytes]:
+    """The shelf whenever it changes, for as long as the process runs and the key that asked for it is in force."""
     with the.watcher.watch() as watch:
         last = b""
         yield b"retry: 1000\n\n"
-        while not the.watcher.closing:
+        while not the.watcher.closing and (key is None or the.ring.in_force(key)):
             shelf, keys = await the.ladder.shelf(visitor, wish, the.feed.catalogue(visitor.shop))
             watch.follow(keys)
             body = encode(shelf)

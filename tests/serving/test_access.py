@@ -2,6 +2,7 @@
 
 import json
 import socket
+from collections import deque
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -80,7 +81,11 @@ def test_scopes_rotation_pages_and_cross_origin_calls(guarded: Any, start_servin
         write(file, READ_KEY, second_key, EVENTS_KEY, PAGE_KEY)
         until(lambda: http.get(path, headers=bearer(second)).status_code == 200, "the second key")
         assert http.get(path, headers=bearer(READ)).status_code == 200
-        write(file, second_key, EVENTS_KEY, PAGE_KEY)
+        with http.stream("GET", f"{path}/stream", headers=bearer(READ), timeout=20) as followed:
+            lines = followed.iter_lines()
+            assert next(lines) == "retry: 1000"
+            write(file, second_key, EVENTS_KEY, PAGE_KEY)
+            deque(lines, maxlen=0)  # it ends, though the client would go on
         until(lambda: http.get(path, headers=bearer(READ)).status_code == 401, "the end of the first key")
 
 

@@ -147,6 +147,52 @@ def test_a_rotation_needs_no_restart_and_a_torn_file_keeps_the_keys(settings: Se
     assert [door.knock("/v1/items", key) for key in (READ, ADMIN)] == ["unknown_key", "ok"]
 
 
+def test_a_key_that_opened_a_stream_is_in_force_until_it_expires_is_revoked_or_may_less(settings: Settings) -> None:
+    _, key = make_key(("read",), NOW, expires_at=NOW + timedelta(seconds=10))
+    door, file = Door(settings), Path(settings.serving.keys)
+
+    def kept(*keys: Key) -> bool:
+        file.write_bytes(msgspec.json.encode(KeyDocument(keys=keys)))
+        door.ring.refresh()
+        return door.ring.in_force(key)
+
+    assert kept(key, READ_KEY) and kept(msgspec.structs.replace(key, note="another note"))
+    assert not kept(READ_KEY)
+    assert not kept(msgspec.structs.replace(key, sha256="00"))
+    assert not kept(msgspec.structs.replace(key, scopes=("events",)))
+    assert kept(key)
+    door.now = 10.0
+    assert not door.ring.in_force(key)
+
+
+def test_the_answer_to_a_fault_of_the_process_is_guarded_too(settings: Settings) -> None:
+    app = create_app(settings)
+
+    @app.get("/faulty")
+    async def faulty() -> None:
+        raise RuntimeError
+
+    sent: list[Any] = []
+
+    async def ask() -> None:
+        async def receive() -> Any:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        scope = {"type": "http", "method": "GET", "path": "/faulty", "raw_path": b"/faulty", "query_string": b""}
+        scope |= {"headers": [(b"host", b"shop.example")], "scheme": "https", "server": ("shop.example", 443)}
+        scope |= {"client": ("198.51.100.7", 4000), "http_version": "1.1", "root_path": ""}
+        with pytest.raises(RuntimeError):
+            await app(scope, receive, send)
+
+    asyncio.run(ask())
+    headers = dict(sent[0]["headers"])
+    assert sent[0]["status"] == 500
+    assert headers.keys() >= {b"x-content-type-options", b"content-security-policy", b"strict-transport-security"}
+
+
 def test_a_service_that_cannot_read_its_keys_does_not_start(tmp_path: Path) -> None:
     for content in (None, b"", b"[]", b'{"keys": [{"id": "x"}]}'):
         file = tmp_path / "torn.json"
