@@ -91,7 +91,7 @@ def _running(tables: StreamTableEnvironment, name: str, key: str, features: tupl
     over = (
         f"(PARTITION BY shop_id, {key}, bucket_ms ORDER BY proctime ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)"
     )
-    values = [f"{f.aggregate}({f.expression}) OVER {over} AS {f.name}" for f in features]
+    values = [f"{f.aggregate}({f.expression}) OVER {over} AS `{f.name}`" for f in features]
     values = values or [f"SUM(CAST(0 AS DOUBLE)) OVER {over} AS nothing"]
     names = [feature.name for feature in features] or ["nothing"]
     tables.execute_sql(
