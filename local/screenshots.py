@@ -105,15 +105,17 @@ def _take(started: "Browser", shot: Shot, given: Any) -> None:
 
 
 def _visit(page: "Page", given: Any) -> None:
+    from playwright.sync_api import expect  # waits without eval, which the pages' policy forbids
+
     page.goto(given.url)
     search = page.get_by_role("searchbox", name="Search products")
     for number, word in enumerate(given.look):
         search.fill(word)
-        page.wait_for_function("word => document.getElementById('products-title').textContent.includes(word)", arg=word)
+        expect(page.locator("#products-title")).to_contain_text(word, timeout=_PATIENCE_MS)
         page.locator("#grid .cover").first.click()
         page.wait_for_selector("#product[open]")
         page.keyboard.press("Escape")
-        page.wait_for_function("!/^–$/.test(document.getElementById('fresh-last').textContent)")
+        expect(page.locator("#fresh-last")).not_to_have_text("–", timeout=_PATIENCE_MS)
         if number < 2:
             page.locator("#grid .add").nth(1).click()
     search.fill("")

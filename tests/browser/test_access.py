@@ -63,5 +63,5 @@ def test_a_phone_scrolls_in_one_direction_only(visit: Callable[..., Any], path: 
     page = visit(path).page
     page.set_viewport_size(PHONE)
     expect(page.locator("h1, h2").first).to_be_visible()
-    page.wait_for_function("document.querySelectorAll('.card[data-item], #models tbody tr').length > 0")
+    expect(page.locator(".card[data-item], #models tbody tr")).not_to_have_count(0)
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
