@@ -54,13 +54,26 @@ def forget_open(
 ) -> list[Receipt]:
     """Go on with every open deletion of a shop; returns the receipts of those that are done by now.
 
-    What a training begins with, so that its model is made without the people who were deleted.
+    What a training begins with, so that its model is made without the people who were deleted. One that cannot be
+    finished does not hold up the others.
+
+    Raises:
+        ContractError: some deletions need a person; the others were gone on with.
+        StoreError: a store did not answer; call it again.
     """
-    done = []
+    done: list[Receipt] = []
+    stuck: list[str] = []
     for deletion in open_deletions(stores.objects, shop):
         say(f"deletion {deletion.id}, {deletion.state}")
-        receipt = forget(stores, deletion, timing or timing_of(settings), say=say, now=now, sleep=sleep, wait=wait)
-        done += [receipt] if receipt else []
+        try:
+            receipt = forget(stores, deletion, timing or timing_of(settings), say=say, now=now, sleep=sleep, wait=wait)
+        except ContractError as exc:
+            stuck.append(f"deletion {deletion.id}: {exc}")
+            say(stuck[-1])
+        else:
+            done += [receipt] if receipt else []
+    if stuck:
+        raise ContractError("; ".join(stuck))
     return done
 
 

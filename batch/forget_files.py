@@ -70,7 +70,11 @@ def clean(path: str, data: bytes, deletion: Deletion, people: People) -> Cleaned
     if kind == "lines":
         return _lines(data, people)
     if kind == "table":
-        return _table(data, deletion, people)
+        try:
+            return _table(data, deletion, people)
+        except (pa.ArrowException, NotImplementedError) as exc:  # not all of Arrow's are a ValueError
+            message = f"the table cannot be read: {exc}"
+            raise ValueError(message) from exc
     if kind == "day":
         return _day(data, set(deletion.subjects))
     if kind == "people":
@@ -107,6 +111,8 @@ def _table(data: bytes, deletion: Deletion, people: People) -> Cleaned:
     if data[:4] != b"PAR1":
         return Cleaned()  # a marker of Spark or Flink, without rows
     table = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
+    if not len(table):
+        return Cleaned()
     gone = pa.array([False] * len(table))
     wanted = dict.fromkeys(_SUBJECTS, deletion.subjects) | dict.fromkeys(_IDS, deletion.ids)
     for name in table.column_names:
@@ -120,6 +126,8 @@ def _table(data: bytes, deletion: Deletion, people: People) -> Cleaned:
     count = pc.sum(gone).as_py() or 0
     if not count:
         return Cleaned()
+    if count == len(table):
+        return Cleaned(DELETE, "rows", count)
     sink = io.BytesIO()
     pq.write_table(table.filter(pc.invert(gone)), sink, compression="zstd")  # its footer's metadata come along
     return Cleaned(sink.getvalue(), "rows", count)

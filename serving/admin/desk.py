@@ -2,18 +2,20 @@
 
 import asyncio
 import json
+import logging
 import secrets
 import subprocess
 import sys
 import tempfile
 import threading
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 from fastapi import Request
@@ -31,6 +33,8 @@ from stores.tables import Tables
 __all__ = ["Desk", "expected_tag"]
 
 T = TypeVar("T")
+_log = logging.getLogger(__name__)
+_LAST_LINES: Final = 12
 
 
 class Desk:
@@ -38,7 +42,8 @@ class Desk:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._going: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[str] | None = None
+        self._going: threading.Thread | None = None
         self._lock = threading.Lock()
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
@@ -115,22 +120,34 @@ class Desk:
         if find_spec("batch") is None or find_spec("pyarrow") is None:
             return False
         with self._lock:
-            if self._going is None or self._going.poll() is not None:
+            if self._going is None or not self._going.is_alive():
                 command = [sys.executable, "-m", "batch.forget", "run"]
                 self._folder = self._folder or tempfile.TemporaryDirectory(prefix="liveshelf-desk-")
                 file = Path(self._folder.name) / "application_properties.json"
                 file.write_text(json.dumps(to_properties(self.settings)))
                 command += ["--properties", str(file)]
-                self._going = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                # What it says names no person; it says it to stderr.
+                self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+                self._going = threading.Thread(target=_follow, args=(self._process,), name="forget", daemon=True)
+                self._going.start()
         return True
 
     def close(self) -> None:
         """End the command that runs beside; the next one goes on where it was."""
-        if self._going and self._going.poll() is None:
-            self._going.terminate()
-            self._going.wait(10)
+        if self._process and self._process.poll() is None:
+            self._process.terminate()
+            self._process.wait(10)
         if self._folder:
             self._folder.cleanup()
+
+
+def _follow(process: "subprocess.Popen[str]") -> None:
+    """Wait for the command that deletes, and tell the log where it did not get through, with its last words."""
+    assert process.stderr is not None
+    last = deque(process.stderr, maxlen=_LAST_LINES)
+    if (status := process.wait()) > 0:
+        said = "".join(last).strip()
+        _log.error("python -m batch.forget run ended with status %d; open deletions are not done: %s", status, said)
 
 
 def expected_tag(request: Request) -> str | None:

@@ -327,6 +327,25 @@ def test_an_object_that_cannot_be_read_is_named_and_all_others_are_clean(shop: S
     assert left_of(shop) == {}
 
 
+def test_a_deletion_that_empties_a_file_or_is_stuck_hinders_no_other(shop: Shop) -> None:
+    objects, folder = shop.stores.objects, f"shop={shop.name}/dataset=served/year=2026/"
+    none = pa.array([], pa.string())
+    objects.put(f"{folder}alone", parquet(subject=[f"u.{ADA}"], user_id=[ADA]))
+    objects.put(f"{folder}empty", parquet(subject=none, user_id=none))
+    objects.put(f"{folder}torn", b"PAR1 torn")
+    first = shop.ask()
+    second = ask(objects, shop.stores.cluster, shop.name, user_id="grace", anonymous_id=None, now=NOW, asked_by="k").id
+    with pytest.raises(ContractError, match="torn"):
+        shop.run()
+    assert {line.split(",")[0] for line in shop.said if line.endswith("requested")} >= {
+        f"deletion {name}" for name in (first, second)
+    }
+    left = set(objects.list(folder))
+    assert f"{folder}alone" not in left and {f"{folder}empty", f"{folder}torn"} <= left
+    objects.delete(f"{folder}torn")
+    assert {receipt.id: receipt.state for receipt in shop.run()} == {first: "done", second: "done"}
+
+
 def test_the_command_deletes_and_shows_the_receipt(shop: Shop, tmp_path: Any, capsys: Any) -> None:
     file = tmp_path / "p.json"
     quick = replace(shop.settings, streaming=replace(shop.settings.streaming, pointer_poll_s=0.01))

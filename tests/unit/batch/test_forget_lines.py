@@ -124,6 +124,30 @@ def test_rows_of_the_person_leave_a_table_whatever_it_calls_them() -> None:
     }
 
 
+@pytest.mark.parametrize("name", ["served", "dead-letter"])
+def test_a_table_that_holds_the_person_alone_goes_and_one_without_rows_stays(name: str) -> None:
+    who, people = deletion("ada", []), people_of("default", "ada", [], T)
+    columns = {
+        "served": {"subject": pa.array(["u.ada"], pa.string()), "occurred_ms": [5], "received_ms": [5]},
+        "dead-letter": {"data": pa.array([b'{"user_id":"ada"'], pa.binary())},
+    }[name]
+    path, full = f"shop=default/dataset={name}/year=2026/part-1", pa.table(columns)
+    sink = io.BytesIO()
+    pq.write_table(full.slice(0, 0), sink)
+    assert clean(path, parquet(**columns), who, people)[:3] == (DELETE, "rows", 1)
+    assert clean(path, sink.getvalue(), who, people).data is None
+
+
+def test_a_table_that_cannot_be_read_is_a_value_error_whatever_arrow_calls_it() -> None:
+    with pytest.raises(ValueError, match="Parquet|footer"):
+        clean(
+            "shop=default/dataset=served/part-1",
+            b"PAR1 and nothing more",
+            deletion("ada", []),
+            people_of("default", "ada", [], T),
+        )
+
+
 def test_a_day_of_sums_goes_where_it_knows_the_person_under_any_name() -> None:
     def day(subjects: list[str], aliases: list[tuple[str, str]]) -> bytes:
         ints, longs, none = np.zeros(1, np.int32), np.array([0, 1]), np.zeros(0, np.int32)
