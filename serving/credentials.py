@@ -27,7 +27,11 @@ class Shown(NamedTuple):
 
     def cross_site(self, method: str) -> bool:
         """Whether another site's page may be using the visitor's cookie to change something (beside SameSite)."""
-        return self.via == "cookie" and method in _CHANGING and from_elsewhere(self.origin, self.host, self.site)
+        return self.via == "cookie" and self.foreign_change(method)
+
+    def foreign_change(self, method: str) -> bool:
+        """Whether another site's page wants to change something, with whatever it shows or without."""
+        return method in _CHANGING and from_elsewhere(self.origin, self.host, self.site)
 
 
 def from_elsewhere(origin: str, host: str, site: str) -> bool:

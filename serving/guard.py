@@ -97,7 +97,7 @@ class Guard:
             return None
         has = shown(scope["headers"], scope["query_string"])
         if not self._ring.configured:
-            return None if self._settings.open or is_loopback(scope, has.host) else _CLOSED
+            return self._without_keys(scope, has, needed)
         key = self._ring.find(has.key) if has.key else None
         if key is None or (has.via == "query" and not key.public):
             return self._refused(scope, has, key)
@@ -113,6 +113,18 @@ class Guard:
                 429, "too_many_requests", f"more requests than this key may send; wait {wait_s:.2f} s", wait_s
             )
         scope[KEY] = key
+        return None
+
+    def _without_keys(self, scope: Scope, has: Shown, needed: str) -> Refusal | None:
+        """Nobody shows a key, so a page of another site that a browser here has open must not be taken for its owner.
+
+        Events alone may come from anywhere where the service is open to all.
+        """
+        if not (self._settings.open or is_loopback(scope, has.host)):
+            return _CLOSED
+        anywhere = self._settings.open and needed == "events"
+        if has.foreign_change(scope["method"]) and not anywhere and has.origin not in self._settings.origins:
+            return _FOREIGN
         return None
 
     def _refused(self, scope: Scope, has: Shown, key: Key | None) -> Refusal:
@@ -141,6 +153,12 @@ class Guard:
 
 _CLOSED: Final = Refusal(
     401, "no_keys", "this service has no API keys, so it answers only on its own machine; make some: docs/security.md"
+)
+_FOREIGN: Final = Refusal(
+    403,
+    "cross_site",
+    "without API keys only this service's own pages change something; name the page's origin in cors.origins, or make "
+    "keys: docs/security.md",
 )
 _CROSS_SITE: Final = Refusal(
     403, "cross_site", "a cookie is taken from this site's own pages only; send the key as a header"

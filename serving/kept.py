@@ -39,7 +39,7 @@ class MadeOf(NamedTuple):
 
 
 class KeptAnswers:
-    """Bounded in number (the longest unused go first) and in time: one that is too old is not held, either.
+    """Bounded in number (the longest unused go first) and in time: one that is too old goes when the next are kept.
 
     >>> kept, shared = KeptAnswers(most=1), (object(),)
     >>> kept.keep("ada", MadeOf({"k": b"1"}, shared, 0), Encoded(b"{}", "t"), now_ms=0)

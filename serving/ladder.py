@@ -6,8 +6,9 @@ Each rung is asked only where those above it had nothing, and only for as long a
 three are in memory, so an answer never waits for a store that hangs.
 """
 
+import logging
 from collections.abc import AsyncIterator
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from contracts.errors import ContractError, StoreError
 from contracts.experiments import Changes
@@ -23,7 +24,7 @@ from serving.composed import composed, newest_items
 from serving.exploring import explored
 from serving.feed import Feed
 from serving.kept import Encoded, KeptAnswers, MadeOf, encoded_of
-from serving.person import Memory, Person, Stored
+from serving.person import DAMAGED, Memory, Person, Stored
 from serving.reader import Reader
 from serving.reads import Reads
 from serving.shelf import FILLED, rows_of, shelf_of
@@ -31,6 +32,10 @@ from serving.variants import sealed, treat, varied
 from serving.wish import Wish
 
 __all__ = ["Ladder", "Visitor", "Wish"]
+
+_log = logging.getLogger(__name__)
+
+Rung = Literal["live", "other"]
 
 _TRENDING_FOR_MS: Final = 60 * 60 * 1000
 """How long a list of what trended, written for somebody of whom nothing else was known, may stand for the present."""
@@ -67,7 +72,12 @@ class Ladder:
 
         Of a user it is one with the values of the anonymous visitors they were (:func:`contracts.live.joined`).
         """
-        return await self._person(visitor, Reads(self._reader, budget or self._reader.budget()))
+        person = await self._person(visitor, Reads(self._reader, budget or self._reader.budget()))
+        try:
+            _ = person.value, person.held, person.actions
+        except DAMAGED:
+            return _unread(person)
+        return person
 
     async def _person(self, visitor: Visitor, reads: Reads) -> Person:
         keys = _keys(visitor)
@@ -123,7 +133,7 @@ class Ladder:
         """The shelf, and the Redis keys whose change may change it. Never raises for a store's sake, never late."""
         budget = self._reader.budget()
         person = await self.person(visitor, budget)
-        return await self._shelf(visitor, person, wish, catalogue, budget), person.keys
+        return (await self._made(visitor, person, wish, catalogue, budget))[0], person.keys
 
     async def answer(self, visitor: Visitor, wish: Wish, catalogue: Catalogue) -> Encoded:
         """The shelf as it is sent: the one of before where nothing that it is made of has changed."""
@@ -138,9 +148,9 @@ class Ladder:
             return kept
         reads = Reads(self._reader, budget, values)
         person = await self._person(visitor, reads)
-        shelf = await self._shelf(visitor, person, wish, catalogue, budget)
+        shelf, of_person_alone = await self._made(visitor, person, wish, catalogue, budget)
         encoded = encoded_of(shelf)
-        if shelf.source == "live" and person.readable:
+        if of_person_alone:
             self._kept.keep(name, MadeOf(reads.used, *shared), encoded, now_ms)
         return encoded
 
@@ -150,7 +160,22 @@ class Ladder:
         active = feed.active(shop, wish.placement or PLACEMENT, now_ms)
         return (catalogue, active, feed.experiments(shop), feed.new_items(shop)), now_ms // _HOUR_MS
 
-    async def _shelf(self, visitor: Visitor, person: Person, wish: Wish, catalogue: Catalogue, budget: Budget) -> Shelf:
+    async def _made(
+        self, visitor: Visitor, person: Person, wish: Wish, catalogue: Catalogue, budget: Budget
+    ) -> tuple[Shelf, bool]:
+        """The shelf; and whether it is made of nothing but the person's values and what :meth:`_shared` names.
+
+        A value is read block by block, as far as it is wanted. Where a block turns out to be damaged the person is
+        treated as one who cannot be read: the shelf comes from the next rung.
+        """
+        try:
+            return await self._shelf(visitor, person, wish, catalogue, budget)
+        except DAMAGED:
+            return (await self._shelf(visitor, _unread(person), wish, catalogue, budget))[0], False
+
+    async def _shelf(
+        self, visitor: Visitor, person: Person, wish: Wish, catalogue: Catalogue, budget: Budget
+    ) -> tuple[Shelf, bool]:
         now_ms, placement = self._reader.now_ms(), wish.placement or PLACEMENT
         treatment = treat(
             self._feed.experiments(visitor.shop),
@@ -162,7 +187,8 @@ class Ladder:
         active = self.rules(visitor.shop, placement, now_ms, treatment.changes)
         held = self.held(visitor, person)
         may = may_show(catalogue, self.never(held, wish, catalogue, now_ms, active), wish)
-        rungs = self._rungs(visitor.shop, person, wish, treatment.changes, budget)
+        asked: list[Rung] = []
+        rungs = self._rungs(visitor.shop, person, wish, treatment.changes, budget, asked)
         chosen = explored(
             await choose(rungs, active, wish, catalogue, may),
             self._feed.new_items(visitor.shop),
@@ -177,7 +203,7 @@ class Ladder:
         )
         rows = rows_of(chosen.picks, catalogue, person.actions if wish.explain else None)
         shelf = shelf_of(visitor.id, person.known_as, chosen, rows, filters_of(held, wish, catalogue))
-        return sealed(shelf, treatment, now_ms)
+        return sealed(shelf, treatment, now_ms), asked == ["live"] and shelf.source == "live" and person.readable
 
     def rules(self, shop: str, placement: str, now_ms: int, changes: Changes) -> Active:
         """The rules in force, as a variant has them."""
@@ -189,17 +215,24 @@ class Ladder:
         return never(held, wish, catalogue, now_ms, days)
 
     async def _rungs(
-        self, shop: str, person: Person, wish: Wish, changes: Changes, budget: Budget
+        self, shop: str, person: Person, wish: Wish, changes: Changes, budget: Budget, asked: list[Rung]
     ) -> AsyncIterator[Candidates]:
-        """The rungs as a variant wants them first, then those of everybody: an experiment never costs the shelf."""
+        """The rungs as a variant wants them first, then those of everybody: an experiment never costs the shelf.
+
+        What is tried is noted in ``asked``, whether or not it has anything.
+        """
+        if changes.popular_only or changes.model_version:
+            asked.append("other")
         if changes.popular_only and (popular := await self._reader.popular(shop, budget=budget)):
             yield listed(*popular)
         if changes.model_version:
             async for found in self._of_version(shop, changes.model_version, person, budget):
                 yield found
+        asked.append("live")
         live = person.live(explained=wish.explain)
         if live and (live.source == "live" or self._reader.now_ms() - live.written_at < _TRENDING_FOR_MS):
             yield listed(live, "redis")
+        asked.append("other")
         if pointer := self._reader.pointer(shop):
             place = (shop, pointer.version, person.subject)
             # Where Redis did not bring the person in time, it is not waited for again.
@@ -280,6 +313,20 @@ def _stored(data: object) -> Stored | None:
     return Stored(data) if isinstance(data, bytes) and data else None
 
 
+def _unread(person: Person) -> Person:
+    """Somebody whose value has a damaged block, as one who cannot be read; to be called while that is handled."""
+    _log.warning("a stored value is left out: it cannot be read", exc_info=True)
+    return Person(person.subject, person.known_as, person.keys, readable=False)
+
+
 def _text(alias: list[object]) -> str | None:
-    """The owner that an alias key names. One that was not answered is none: the visitor's own value is readable."""
-    return alias[0].decode() if alias and isinstance(alias[0], bytes) and alias[0] else None
+    """The owner that an alias key names.
+
+    One that was not answered, or is no text, is none: the visitor's own value is readable.
+    """
+    if not (alias and isinstance(alias[0], bytes)):
+        return None
+    try:
+        return alias[0].decode() or None
+    except UnicodeDecodeError:
+        return None

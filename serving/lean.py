@@ -4,7 +4,7 @@ FastAPI's own handling of parameters costs several times what such a request tak
 and reads what it wants from it; the documentation comes from ``openapi_extra``.
 """
 
-from typing import Any
+from typing import Any, Final
 
 from fastapi import APIRouter, Request
 from fastapi.routing import APIRoute
@@ -35,6 +35,10 @@ class LeanRoute(APIRoute):
 def lean_router(tag: str) -> APIRouter:
     """A router of such routes."""
     return APIRouter(tags=[tag], route_class=LeanRoute)
+
+
+_NOT_UTF8: Final = "\ufffd"
+"""What the server puts where the bytes of a path are no UTF-8: all such ids would be one person."""
 
 
 def services_in(request: Request) -> Services:
@@ -73,6 +77,8 @@ def visitor_in(request: Request, shop: str) -> Visitor:
     """
     names = request.path_params
     what = "anonymous_id" if "anonymous_id" in names else "user_id"
-    if not is_id(names[what]):
-        raise ApiError(400, "bad_id", f"{what} is {names[what][:40]!r}; expected 1 to 128 printable characters")
+    if not is_id(names[what]) or _NOT_UTF8 in names[what]:
+        raise ApiError(
+            400, "bad_id", f"{what} is {names[what][:40]!r}; expected 1 to 128 printable characters, as UTF-8"
+        )
     return Visitor(shop, names[what], what == "anonymous_id")

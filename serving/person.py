@@ -1,10 +1,14 @@
 """A visitor as the stores know them: read as blocks, made into objects only where a request wants them."""
 
+import struct
 from collections import OrderedDict
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Final
 
+import msgspec
+
+from contracts.errors import ContractError
 from contracts.held import in_cart, merge_bought, merge_cart
 from contracts.lists import (
     REV_BYTES,
@@ -25,7 +29,10 @@ from contracts.live import joined
 from contracts.packed import LETTERS, Packed, split_ids
 from serving.choosing import Held
 
-__all__ = ["Memory", "Person", "Stored"]
+__all__ = ["DAMAGED", "Memory", "Person", "Stored"]
+
+DAMAGED: Final = (ContractError, msgspec.MsgspecError, struct.error, ValueError, LookupError, OverflowError)
+"""What reading a block of a stored value raises where its bytes are not what they should be."""
 
 _PURCHASE: Final = LETTERS["purchase"]
 _MOST_REMEMBERED: Final = 200_000

@@ -139,7 +139,7 @@ def test_a_table_that_holds_the_person_alone_goes_and_one_without_rows_stays(nam
 
 
 def test_a_table_that_cannot_be_read_is_a_value_error_whatever_arrow_calls_it() -> None:
-    with pytest.raises(ValueError, match="Parquet|footer"):
+    with pytest.raises(ValueError, match=r"Parquet|footer"):
         clean(
             "shop=default/dataset=served/part-1",
             b"PAR1 and nothing more",

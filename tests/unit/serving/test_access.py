@@ -211,6 +211,26 @@ def test_without_keys_only_this_machine_is_answered_and_only_under_its_own_name(
     assert Door(Settings(serving=ServingSettings(open=True))).knock("/v1/items", via="none") == "ok"
 
 
+def test_without_keys_a_page_of_another_site_changes_nothing() -> None:
+    here = {"via": "none", "client": "127.0.0.1", "host": "127.0.0.1:8000"}
+    evil, own = "https://evil.example", "http://127.0.0.1:8000"
+
+    def post(path: str, door: Door, **more: Any) -> str:
+        return door.knock(path, method="POST", **here | more)
+
+    door = Door(Settings())
+    for path in ("/v1/events", "/v1/admin/deletions", "/v1/admin/models/v/activate"):
+        assert post(path, door, origin=evil, site="cross-site") == post(path, door, origin=evil) == "cross_site"
+        assert (
+            post(path, door) == post(path, door, origin=own, site="same-origin") == post(path, door, origin=own) == "ok"
+        )
+    assert door.knock("/v1/items", origin=evil, site="cross-site", **here) == "ok"  # to read is the browser's to forbid
+    named = Door(Settings(serving=ServingSettings(cors_origins=evil)))
+    assert post("/v1/events", named, origin=evil, site="cross-site") == "ok"
+    to_all = Door(Settings(serving=ServingSettings(open=True)))
+    assert [post(path, to_all, origin=evil) for path in ("/v1/events", "/v1/admin/deletions")] == ["ok", "cross_site"]
+
+
 def test_a_key_and_an_address_have_each_their_rate(settings: Settings) -> None:
     door = Door(settings)
     assert [door.knock("/v1/items", READ) for _ in range(21)] == ["ok"] * 20 + ["too_many_requests"]

@@ -1,6 +1,7 @@
 """A shelf that was kept as bytes is held to every promise: whatever would change it is seen in the next answer."""
 
 import asyncio
+import itertools
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,8 +15,9 @@ from contracts.events import to_ms
 from contracts.experiments import Changes, Experiment, Experiments, Variant
 from contracts.held import CartMark
 from contracts.items import Item
-from contracts.keys import alias_key, user_key
-from contracts.lists import BasedOn, Owner, RecommendationList, UserValue, encode_value
+from contracts.keys import alias_key, batch_key, user_key
+from contracts.lists import Action, BasedOn, Owner, RecommendationList, UserValue, encode_value
+from contracts.pointer import Pointer
 from contracts.request_ids import read_request_id
 from contracts.rules import Hide, Rules
 from contracts.settings import Settings
@@ -182,6 +184,47 @@ def test_an_experiment_of_the_shelf_takes_part_where_no_placement_is_named(shop:
     facts = read_request_id(answer["request_id"])
     assert facts and (facts.placement, answer["variant"]) == ("shelf", facts.variants[0])
     assert shop.ask(wish=Wish(placement="home"))["variant"] is None
+
+
+def test_a_narrow_shelf_that_other_lists_filled_is_made_anew(shop: Shop) -> None:
+    wish = Wish(category="tea")
+    shop.goods = Catalogue({n: Item(item_id=n, title=n, category="tea") for n in "ABCDEF"}, loaded_at=0)
+    shop.reader._pointers["default"] = Pointer(version="v", switched_at=NOW, rev="1" * 16)
+
+    async def away(*_: Any) -> None:
+        raise gone
+
+    gone = StoreError("away")
+    shop.reader._table = away  # type: ignore[assignment,method-assign]
+    key, batch = (
+        batch_key("default", "v", "u.7"),
+        RecommendationList(
+            source="batch", model_version="v", based_on=None, written_at=1, items=list("EF"), scores=[2.0, 1.0]
+        ),
+    )
+    shop.redis[key] = StoreError("away")
+    assert shop.items(wish=wish) == "ABCD"
+    shop.redis[key] = encode_value(batch)
+    assert shop.items(wish=wish) == "ABCDEF"
+    assert shop.items(wish=wish._replace(n=2)) == "AB"
+    assert len(shop.ladder._kept) == 1  # what the live list fills by itself is kept
+
+
+def test_a_value_with_any_byte_changed_is_at_worst_one_that_cannot_be_read(shop: Shop) -> None:
+    whole = value(
+        actions=[Action(1, "e1", "view", "A"), Action(2, "e2", "purchase", "B")],
+        bought={"B": shop.now_ms},
+        cart=[CartMark(shop.now_ms, "e", "C", True)],
+    )
+    sources: set[str] = set()
+    for at, with_ in itertools.product(range(len(whole)), (0, 0x7F, 0xC1, 0xFF)):
+        shop.redis[KEY] = whole[:at] + bytes([with_]) + whole[at + 1 :]
+        for wish in (Wish(), Wish(explain=True)):
+            sources.add(shop.ask(wish=wish)["source"])
+        asyncio.run(shop.ladder.person(USER))
+    assert sources == {"live", "none"}
+    shop.redis |= {KEY: value(), HIS: value(), alias_key("default", "b"): b"u.\xff"}
+    assert shop.items(VISITOR) == "ABCD"
 
 
 def test_where_the_user_cannot_be_read_what_the_visitor_bought_is_left_out_all_the_same(shop: Shop) -> None:
