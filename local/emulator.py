@@ -23,6 +23,7 @@ from moto.kinesis.models import kinesis_backends
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import BaseWSGIServer, make_server
 
+from local import s3_patch
 from local.kinesis_api import ApiError, KinesisApi
 from local.kinesis_patch import READS_PER_SECOND, Limits, LiveStream, install
 
@@ -136,6 +137,7 @@ class _Handler(MotoRequestHandler):
 def serve(port: int, limits: Limits | None = None) -> BaseWSGIServer:
     """A server on 127.0.0.1, listening but not yet serving (``serve_forever()``); port 0 takes a free one."""
     install(limits)
+    s3_patch.install()
     return make_server("127.0.0.1", port, Emulator(), threaded=True, request_handler=_Handler)
 
 

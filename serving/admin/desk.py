@@ -44,6 +44,7 @@ class Desk:
         self.settings = settings
         self._process: subprocess.Popen[str] | None = None
         self._going: threading.Thread | None = None
+        self._asked = self._closed = False
         self._lock = threading.Lock()
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
@@ -120,7 +121,20 @@ class Desk:
         if find_spec("batch") is None or find_spec("pyarrow") is None:
             return False
         with self._lock:
+            self._asked = True
             if self._going is None or not self._going.is_alive():
+                self._going = threading.Thread(target=self._go_on, name="forget", daemon=True)
+                self._going.start()
+        return True
+
+    def _go_on(self) -> None:
+        """Run the command; again where somebody was asked about meanwhile, whom it may not have seen."""
+        while True:
+            with self._lock:
+                if not self._asked or self._closed:
+                    self._going = None
+                    return
+                self._asked = False
                 command = [sys.executable, "-m", "batch.forget", "run"]
                 self._folder = self._folder or tempfile.TemporaryDirectory(prefix="liveshelf-desk-")
                 file = Path(self._folder.name) / "application_properties.json"
@@ -128,12 +142,12 @@ class Desk:
                 command += ["--properties", str(file)]
                 # What it says names no person; it says it to stderr.
                 self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-                self._going = threading.Thread(target=_follow, args=(self._process,), name="forget", daemon=True)
-                self._going.start()
-        return True
+            _follow(self._process)
 
     def close(self) -> None:
         """End the command that runs beside; the next one goes on where it was."""
+        with self._lock:
+            self._closed = True
         if self._process and self._process.poll() is None:
             self._process.terminate()
             self._process.wait(10)
