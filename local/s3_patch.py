@@ -14,7 +14,7 @@ __all__ = ["install"]
 
 
 def install() -> None:
-    """From now on a deep copy of an object has all but its bytes; moto makes such copies for lists of versions alone."""
+    """From now on a deep copy of an object has all but its bytes; moto makes them for lists of versions only."""
     FakeKey.__deepcopy__ = _described  # type: ignore[attr-defined]
 
 
