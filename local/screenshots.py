@@ -81,7 +81,6 @@ def _take(started: "Browser", shot: Shot, given: Any) -> None:
         color_scheme=shot.scheme,  # type: ignore[arg-type]
         reduced_motion="reduce",
         locale="en-US",
-        bypass_csp=True,  # Playwright's waiting for a condition evaluates text
     )
     try:
         page = context.new_page()

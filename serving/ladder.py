@@ -74,7 +74,7 @@ class Ladder:
         """
         person = await self._person(visitor, Reads(self._reader, budget or self._reader.budget()))
         try:
-            _ = person.value, person.held, person.actions
+            _ = person.value, person.held  # all blocks: who asks for a person reads any of them, when it likes
         except DAMAGED:
             return _unread(person)
         return person

@@ -142,7 +142,8 @@ class Desk:
                 command += ["--properties", str(file)]
                 # What it says names no person; it says it to stderr.
                 self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-            _follow(self._process)
+            with self._process as process:
+                _follow(process)
 
     def close(self) -> None:
         """End the command that runs beside; the next one goes on where it was."""
@@ -155,7 +156,7 @@ class Desk:
             self._folder.cleanup()
 
 
-def _follow(process: "subprocess.Popen[str]") -> None:
+def _follow(process: subprocess.Popen[str]) -> None:
     """Wait for the command that deletes, and tell the log where it did not get through, with its last words."""
     assert process.stderr is not None
     last = deque(process.stderr, maxlen=_LAST_LINES)

@@ -14,7 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlsplit
 
-import psutil
 import pytest
 from botocore.exceptions import ClientError
 
@@ -421,35 +420,3 @@ def test_sigterm_ends_it_while_a_connection_is_open() -> None:
             connection.close()
         finally:
             process.kill()
-
-
-def test_versions_are_listed_with_all_but_their_contents_and_the_objects_keep_theirs(endpoint: str) -> None:
-    s3 = client("s3", endpoint)
-    s3.create_bucket(Bucket="versions", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
-    s3.put_bucket_versioning(Bucket="versions", VersioningConfiguration={"Status": "Enabled"})
-    tags = [s3.put_object(Bucket="versions", Key="a", Body=body)["ETag"] for body in (b"one", b"three")]
-    s3.put_object(Bucket="versions", Key="b", Body=b"4" * 100_000)
-    for _ in range(2):
-        found = s3.list_object_versions(Bucket="versions", Prefix="a")["Versions"]
-        assert [(row["ETag"], row["Size"], row["IsLatest"]) for row in found] == [
-            (tags[1], 5, True),
-            (tags[0], 3, False),
-        ]
-        bodies = [s3.get_object(Bucket="versions", Key="a", VersionId=row["VersionId"])["Body"].read() for row in found]
-        assert bodies == [b"three", b"one"]
-    assert len(s3.get_object(Bucket="versions", Key="b")["Body"].read()) == 100_000
-
-
-def test_a_list_of_versions_does_not_hold_the_bucket_a_second_time(endpoint: str) -> None:
-    s3 = client("s3", endpoint)
-    s3.create_bucket(Bucket="large", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
-    for number in range(20):
-        s3.put_object(Bucket="large", Key=f"{number}", Body=b"x" * 4_000_000)
-    port = int(endpoint.rpartition(":")[2])
-    process = next(
-        c.pid for c in psutil.net_connections("tcp") if c.laddr.port == port and c.status == "LISTEN" and c.pid
-    )
-    before = psutil.Process(process).memory_info().rss
-    for number in range(5):
-        s3.list_object_versions(Bucket="large", Prefix=f"{number}")
-    assert psutil.Process(process).memory_info().rss - before < 40_000_000
