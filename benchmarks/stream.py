@@ -11,6 +11,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -180,7 +181,10 @@ def feature_us(spent: dict[str, float]) -> dict[str, float]:
     >>> feature_us({"Over[1] -> item_none[2]": 3.0, "Over[3] -> item_views[4]": 3.5, "item_all": 5.0, "other": 9.0})
     {'item_none': 3.0, 'item_views': 0.5, 'item_all': 5.0}
     """
-    found = {name[0]: us for step, us in spent.items() if (name := _FEATURE.search(step))}
+    found: dict[str, float] = defaultdict(float)
+    for step, us in spent.items():
+        if name := _FEATURE.search(step):
+            found[name[0]] += us
     none = {name.partition("_")[0]: us for name, us in found.items() if name.endswith("_none")}
     return {
         name: us if name.endswith(("_none", "_all")) else round(max(0.0, us - none[name.partition("_")[0]]), 3)

@@ -8,7 +8,7 @@ from typing import Any, Final
 from pyflink.table import StreamTableEnvironment
 
 import streaming.job
-from benchmarks.stream_sampler import sampled_serve
+from benchmarks.stream_clock import clocked_serve
 from contracts.features import ITEM_FEATURES, USER_FEATURES, BucketFeature
 from contracts.settings import Settings, load
 from streaming.job import build, build_until, environment, submit
@@ -110,13 +110,13 @@ def main() -> None:
     parser.add_argument("--part", choices=PARTS, default="whole")
     parser.add_argument("--folder", type=Path, required=True, help="the records' files")
     parser.add_argument("--every-s", type=float, default=0.0)
-    parser.add_argument("--samples", type=Path, help="where Python workers write where their time goes")
+    parser.add_argument("--clocks", type=Path, help="where Python workers write where their time goes")
     parser.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="of this job alone")
     parser.add_argument("--sink", type=Path, help="a local folder instead of S3")
     given = parser.parse_args()
     settings = load()
-    if given.samples:
-        vars(streaming.job)["serve_function"] = partial(sampled_serve, folder=str(given.samples))
+    if given.clocks:
+        vars(streaming.job)["serve_function"] = partial(clocked_serve, folder=str(given.clocks))
     tables = environment(settings)
     for option in given.option:
         tables.get_config().set(*option.split("=", 1))

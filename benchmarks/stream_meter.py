@@ -1,4 +1,4 @@
-"""Processor time of a running stack by step: from /proc, Java threads named by a thread dump, Python by its samples."""
+"""Processor time of a running stack by step: from /proc, by the names of Java threads, and by clocks in Python."""
 
 import json
 import os
@@ -22,12 +22,14 @@ Spent = defaultdict[str, float]
 _TICK_S: Final = 1 / os.sysconf("SC_CLK_TCK")
 _THREAD: Final = re.compile(r'^"(?P<name>.+)" #\d+ .*\bnid=(?P<nid>0x[0-9a-f]+|\d+) ', re.MULTILINE)
 _TASK: Final = re.compile(r"^(?P<task>.+) \(\d+/\d+\)#\d+$")
+_BESIDE: Final = re.compile(r"^(OutputFlusher|(System )?Time Trigger|Source Data Fetcher) for ")
+"""Threads that are called after a task and help it; what they take is little."""
 _KINDS: Final = (
     ("JIT compiler", ("C1 ", "C2 ", "Sweeper", "C1 Comp", "C2 Comp")),
     ("garbage collection", ("G1 ", "GC ", "VM Thread", "VM Periodic", "Reference Handl")),
     ("RocksDB background", ("rocksdb",)),
     ("Java to Python", ("grpc", "Beam", "bundle", "Timer", "pool-", "SimpleInProcess", "DirectExecutor")),
-    ("network between tasks", ("OutputFlusher", "Flink Netty", "netty", "epoll")),
+    ("network between tasks", ("Flink Netty", "netty", "epoll")),
     (
         "checkpoints and files",
         ("AsyncOperations", "s3a", "jobmanager-io", "taskmanager-io", "cluster-io", "Channel state"),
@@ -49,7 +51,11 @@ def step_of_thread(name: str) -> str:
 
     >>> step_of_thread("Deduplicate[7] -> Calc[8] (1/2)#0"), step_of_thread("rocksdb:low0")
     ('Deduplicate[7] -> Calc[8]', 'RocksDB background')
+    >>> step_of_thread("OutputFlusher for Deduplicate[7] -> Calc[8] (1/2)#0")
+    'threads beside tasks'
     """
+    if _BESIDE.match(name):
+        return "threads beside tasks"
     if task := _TASK.match(name):
         return task["task"]
     return next((kind for kind, heads in _KINDS if name.startswith(heads)), "Java, other")
@@ -59,11 +65,11 @@ class Meter:
     """Sums of processor seconds by step since the processes began; see :meth:`read`.
 
     Args:
-        samples: the folder in which :class:`benchmarks.stream_sampler.Sampler` writes; may be empty.
+        clocks: the folder in which :class:`benchmarks.stream_clock.Clock` writes; may be empty.
     """
 
-    def __init__(self, supervisor: Supervisor, samples: Path) -> None:
-        self._supervisor, self._samples = supervisor, samples
+    def __init__(self, supervisor: Supervisor, clocks: Path) -> None:
+        self._supervisor, self._clocks = supervisor, clocks
         self._names: dict[int, str] = {}
 
     def name_threads(self) -> None:
@@ -103,20 +109,19 @@ class Meter:
             spent[step_of_thread(name)] += (int(fields[11]) + int(fields[12])) * _TICK_S
 
     def _add_worker(self, spent: Spent, worker: psutil.Process) -> None:
-        """A worker of the serving step leaves samples, by which its time is dealt out; others only parse."""
+        """A worker of the serving step says what its steps took; the rest is PyFlink's. Other workers only parse."""
         try:
             seconds = _seconds(worker)
         except psutil.Error:
             return
-        file = self._samples / f"{worker.pid}.json"
+        file = self._clocks / f"{worker.pid}.json"
         if not file.exists():
             spent["Python: parse"] += seconds
             return
-        sampled: Mapping[str, float] = json.loads(file.read_text())
-        whole = sum(sampled.values()) or 1.0
-        for module, part in sampled.items():
-            spent[f"Python: {module}"] += part
-        spent["Python: pyflink"] += max(0.0, seconds - whole)
+        told: Mapping[str, float] = json.loads(file.read_text())
+        for step, part in told.items():
+            spent[f"Python: {step}"] += part
+        spent["Python: PyFlink"] += max(0.0, seconds - sum(told.values()))
 
 
 def _seconds(process: psutil.Process) -> float:

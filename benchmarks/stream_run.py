@@ -106,14 +106,14 @@ def measure(stack: Stack, part: str, folder: Path, events: int, words: Sequence[
     Raises:
         LocalStackError: the job failed, restarted, or did not end in time.
     """
-    samples = stack.supervisor.data / "samples"
-    samples.mkdir(exist_ok=True)
-    for old in samples.iterdir():
+    clocks = stack.supervisor.data / "clocks"
+    clocks.mkdir(exist_ok=True)
+    for old in clocks.iterdir():
         old.unlink()
-    arguments = ["--part", part, "--folder", str(folder), "--samples", str(samples), *words]
+    arguments = ["--part", part, "--folder", str(folder), "--clocks", str(clocks), *words]
     began = time.monotonic()
     job = stack.submit(checkout() / "benchmarks" / "stream_job.py", arguments)
-    meter, rest = Meter(stack.supervisor, samples), stack.flink.rest
+    meter, rest = Meter(stack.supervisor, clocks), stack.flink.rest
     progress, ticks, gauges = Progress(rest, job), list[Tick](), dict[str, float]()
     while (status := rest.status(job)) not in _ENDED:
         time.sleep(_EVERY_S)

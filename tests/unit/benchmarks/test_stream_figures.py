@@ -1,11 +1,16 @@
 """Rates come from the steady part of a run, processor time from the steps that spent it, growth from later means."""
 
+import importlib
+import json
 from collections import defaultdict
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from benchmarks.freshness_load import Load, Probe
 from benchmarks.freshness_stages import stages, summary
+from benchmarks.stream_clock import STEPS, Clock
 from benchmarks.stream_meter import java_names, share, step_of_thread
 from benchmarks.stream_redis import written
 from benchmarks.stream_run import Tick, steady
@@ -30,6 +35,36 @@ def test_subtasks_of_a_task_are_one_step() -> None:
         for n in (1, 2)
     )
     assert {step_of_thread(name) for name in java_names(dump).values()} == {"recommend (\U0001d465)"}
+
+
+def test_threads_that_help_a_task_are_not_the_task() -> None:
+    helpers = ("OutputFlusher", "Source Data Fetcher", "System Time Trigger", "Time Trigger")
+    assert {step_of_thread(f"{helper} for sum up item_views (1/1)#0") for helper in helpers} == {"threads beside tasks"}
+
+
+def test_a_step_is_charged_for_what_no_other_step_does_within_it(tmp_path: Path) -> None:
+    ticks = iter([0.0, 1.0, 4.0, 6.0])
+    clock = Clock(tmp_path / "1.json", now=lambda: next(ticks))
+    inner = clock.timed(lambda: None, "send")
+    clock.timed(inner, "write")()
+    assert clock.spent == {"write": 3.0, "send": 3.0}
+    assert json.loads((tmp_path / "1.json").read_text()) == clock.spent
+
+
+def test_a_step_that_fails_is_charged_as_well(tmp_path: Path) -> None:
+    ticks = iter([0.0, 2.0])
+    with pytest.raises(ZeroDivisionError):
+        Clock(tmp_path / "1.json", now=lambda: next(ticks)).timed(lambda: 1 // 0, "write")()
+    assert json.loads((tmp_path / "1.json").read_text()) == {"write": 2.0}
+
+
+def test_the_clocks_steps_are_functions_that_exist() -> None:
+    for place in (place for places in STEPS.values() for place in places):
+        module, _, name = place.partition(":")
+        found: Any = importlib.import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part)
+        assert callable(found)
 
 
 def test_shares_add_up_to_one() -> None:
