@@ -18,8 +18,10 @@ __all__ = ["Progress", "Run", "Tick", "measure", "steady"]
 STEADY: Final = (0.15, 0.9)
 """The part of the records between which rates are taken: after the start, before sources run dry."""
 _SERVING: Final = ("recommend", "pythoncalc")
-_EVERY_S: Final = 2.0
-"""A look at the job costs the JobManager as much as hundreds of events cost the job."""
+_EVERY_S: Final = 5.0
+_EVERY_S_OF_FEW: Final = 2.0
+_FEW: Final = 300_000
+"""A look at the job costs the JobManager as much as hundreds of events cost the job; a short run needs more of them."""
 _PATIENCE_S: Final = 900.0
 _ENDED: Final = ("FINISHED", "FAILED", "CANCELED")
 
@@ -116,7 +118,7 @@ def measure(stack: Stack, part: str, folder: Path, events: int, words: Sequence[
     meter, rest = Meter(stack.supervisor, clocks), stack.flink.rest
     progress, ticks, gauges = Progress(rest, job), list[Tick](), dict[str, float]()
     while (status := rest.status(job)) not in _ENDED:
-        time.sleep(_EVERY_S)
+        time.sleep(_EVERY_S if events >= _FEW else _EVERY_S_OF_FEW)
         if time.monotonic() - began > _PATIENCE_S:
             message = f"the job had not read {events} events after {_PATIENCE_S:.0f} s; see {stack.flink.logs}"
             raise LocalStackError(message)
