@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         progress = Progress.begin(cache_dir() / "survival.json", stamp, resume=given.resume)
         if progress.rounds:
             print(f"survival: {len(progress.rounds)} outcomes of {stamp} are there already: going on", flush=True)
-        for number in range(1, given.rounds + 1):
+        for number in range(given.first, given.rounds + 1):
             while names := progress.left(given.only, number):
                 _run(progress, names, number)
             figures = _figures([outcome for outcome in progress.rounds if outcome["round"] == number])
@@ -44,11 +44,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except LiveshelfError as exc:
         print(f"survival: {exc}", file=sys.stderr)
         return 2
-    figures = _figures(progress.rounds)
+    figures, repeats = _figures(progress.rounds), given.rounds - given.first + 1
     if given.only == list(SCENARIOS):
-        finish("bench-survival", figures, machine=about, settings=settings, repeats=given.rounds)
+        finish("bench-survival", figures, machine=about, settings=settings, repeats=repeats)
     else:  # a part of it is no result to keep
-        print(result_line(figures, machine=about, settings=settings, repeats=given.rounds), flush=True)
+        print(result_line(figures, machine=about, settings=settings, repeats=repeats), flush=True)
     return 1 if figures["failed"] else 0
 
 
@@ -102,6 +102,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         prog="python -m benchmarks.survival", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=1, help="how often each scenario runs (default: 1)")
+    parser.add_argument("--first", type=int, default=1, help="begin with this round: the others run somewhere else")
     parser.add_argument(
         "--only", type=_scenarios, default=list(SCENARIOS), metavar="NAMES", help=f"of {','.join(SCENARIOS)}"
     )
