@@ -38,9 +38,13 @@ class Tally:
 
 @dataclass(slots=True)
 class Report:
-    """All of one check: ``at_ms`` is the instant, ``accounts`` what became of the lake's records."""
+    """All of one check: ``at_ms`` is the instant, ``accounts`` what became of the lake's records.
+
+    ``events`` of the lake can be known to the live side; ``None`` where nobody looked.
+    """
 
     at_ms: int
+    events: int | None = None
     features: dict[str, Tally] = field(default_factory=dict)
     accounts: dict[str, Any] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -57,8 +61,11 @@ class Report:
 
     @property
     def agreed(self) -> bool:
-        """Whether something was compared that is more than nothing, and nothing differs."""
-        return self.mismatches == 0 and any(tally.present for tally in self.features.values())
+        """Whether something was compared that is more than nothing, and nothing differs.
+
+        What somebody unknown has (a conversion by the prior alone) is nothing, if there are no events.
+        """
+        return self.mismatches == 0 and self.events != 0 and any(tally.present for tally in self.features.values())
 
     def add(self, feature: str, entity: str, expected: Any, found: Any) -> None:
         """Compare one value."""

@@ -40,6 +40,14 @@ def test_a_report_agrees_only_if_something_was_compared_that_is_more_than_nothin
     assert report.features["user.surprise"].mismatches == 1
 
 
+def test_without_an_event_what_is_true_of_everybody_is_no_agreement() -> None:
+    report = Report(0, events=0)
+    report.add("item.conversion_24h", "1", 0.02, 0.02)
+    assert not report.agreed
+    report.events = 1
+    assert report.agreed
+
+
 def test_many_differences_are_counted_and_the_first_are_shown() -> None:
     report = Report(0)
     for number in range(EXAMPLES + 5):
