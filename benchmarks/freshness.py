@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,17 +27,15 @@ from benchmarks.report import finish, machine, result_line
 from benchmarks.stream_shop import StreamShop
 from benchmarks.stream_world import fill_lists, publish, start_stack
 from contracts.errors import LiveshelfError, LocalStackError
+from contracts.settings import StreamingSettings, property_key
 from deploy.stream_settings import stream_settings
 from local.stack import Stack
 
 __all__ = ["main"]
 
 RATES: Final = (100, 500, 1000)
-_DEFAULT_BUNDLE: Final = {
-    "python.fn-execution.bundle.time": "1000",
-    "python.fn-execution.bundle.size": "100000",
-    "execution.buffer-timeout.interval": "100 ms",
-}
+_DEFAULT_BUNDLE: Final = {"bundle_time_ms": 1000, "bundle_rows": 1000, "buffer_timeout_ms": 100}
+"""What Flink does where a job says nothing (Flink 1.20, "Python Options" and "Execution")."""
 _WARM_S: Final = 10.0
 
 
@@ -48,13 +46,32 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--probes-per-s", type=float, default=10.0)
     parser.add_argument("--only", choices=("250ms", "50ms", "default-bundle"), help="one of the three settings")
     parser.add_argument("--flink", action="append", default=[], metavar="KEY=VALUE", help="another Flink option")
+    parser.add_argument(
+        "--set",
+        type=_property,
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="another value of one of the job's numbers, as bundle.time.ms=20",
+    )
     parser.add_argument("--quick", action="store_true", help="100 a second for 15 s as deployed, nothing else")
     given = parser.parse_args(argv)
     if given.quick:
         given.rates, given.seconds, given.only = "100", 15.0, "250ms"
     given.rates = [int(rate) for rate in given.rates.split(",")]
     given.flink = dict(option.split("=", 1) for option in given.flink)
+    given.set = dict(given.set)
     return given
+
+
+def _property(text: str) -> tuple[str, int]:
+    """Field and value of a property of the group ``liveshelf.streaming``."""
+    key, _, value = text.partition("=")
+    known = {property_key(f.name): f.name for f in fields(StreamingSettings) if f.type is int}
+    if key not in known or not value.isdecimal():
+        message = f"{text!r}; expected KEY=VALUE with a whole number, and as the key one of {', '.join(sorted(known))}"
+        raise argparse.ArgumentTypeError(message)
+    return known[key], int(value)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -67,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"bench-freshness: {exc}", file=sys.stderr)
         return 1
     settings = stream_settings().groups()
-    if given.quick or given.only or given.flink:
+    if given.quick or given.only or given.flink or given.set:
         print(result_line(figures, machine=before, settings=settings), flush=True)
     else:
         finish("bench-freshness", figures, machine=before, settings=settings)
@@ -77,17 +94,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _figures(given: argparse.Namespace) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if given.only in (None, "250ms"):
-        measured = _with_stack(given, given.rates, 250, given.flink)
+        measured = _with_stack(given, given.rates, {"getrecords_interval_ms": 250} | given.set)
         found["rates"] = {rate: figures for rate, (figures, _) in measured.items()}
         shown = "500" if "500" in measured else next(iter(measured))
         found["stages_ms"] = measured[shown][1]
     if given.only in (None, "50ms"):
-        measured = _with_stack(given, given.rates, 50, given.flink, ("--reads-per-second", "25"))
+        measured = _with_stack(
+            given, given.rates, {"getrecords_interval_ms": 50} | given.set, ("--reads-per-second", "25")
+        )
         found["rates_50ms_reads"] = {rate: figures for rate, (figures, _) in measured.items()}
         shown = "500" if "500" in measured else next(iter(measured))
         found["stages_ms_50ms_reads"] = measured[shown][1]
     if given.only in (None, "default-bundle"):
-        measured = _with_stack(given, [500], 250, _DEFAULT_BUNDLE)
+        measured = _with_stack(given, [500], {"getrecords_interval_ms": 250} | _DEFAULT_BUNDLE)
         found["default_bundle"] = measured["500"][0]
         found["stages_ms_default_bundle"] = measured["500"][1]
     return found
@@ -96,16 +115,15 @@ def _figures(given: argparse.Namespace) -> dict[str, Any]:
 def _with_stack(
     given: argparse.Namespace,
     rates: Sequence[int],
-    interval_ms: int,
-    options: dict[str, str],
+    changed: dict[str, Any],
     emulator: tuple[str, ...] = (),
 ) -> dict[str, tuple[dict[str, Any], dict[str, float]]]:
     """Start everything, warm it up, and measure each rate: the figures of the result line, and medians by stage."""
     shop = StreamShop(people=50_000)
-    print(f"reads every {interval_ms} ms, Flink options beside the settings file: {options or 'none'}")
+    print(f"as in the settings file but for {changed}, Flink options beside it: {given.flink or 'none'}")
     with tempfile.TemporaryDirectory(prefix="bench-freshness-") as folder, Stack(print, Path(folder)) as stack:
-        start_stack(stack, redis_mib=1024, options=options, emulator=emulator)
-        streaming = replace(stack.settings.streaming, getrecords_interval_ms=interval_ms)
+        start_stack(stack, redis_mib=1024, options=given.flink, emulator=emulator)
+        streaming = replace(stack.settings.streaming, **changed)
         stack.configure(replace(stack.settings, streaming=streaming))
         stack.stage("model", lambda: publish(stack, shop))
         stack.stage("lists", lambda: fill_lists(stack, shop))

@@ -65,6 +65,12 @@ class StreamingSettings:
     snapshot_cache: str = "/tmp/liveshelf-snapshots"
     """A local folder; the managed service offers nothing but /tmp."""
     idle_timeout_s: int = 5
+    bundle_time_ms: int = 50
+    """The longest that a row waits for others on its way to Python, twice: to be parsed, and to be recommended for."""
+    bundle_rows: int = 5000
+    """The most rows that go to Python together; they go in one piece."""
+    buffer_timeout_ms: int = 5
+    """After how long a network buffer that is not full leaves, at each of three exchanges between tasks."""
 
     def __post_init__(self) -> None:
         _check_positive(self, "liveshelf.streaming")

@@ -14,7 +14,7 @@ __all__ = ["BUNDLE_MS", "PATH", "StreamSettings", "stream_settings"]
 PATH: Final = Path(__file__).with_name("stream-settings.json")
 BUNDLE_MS: Final = 50
 """The longest that a record may wait for company on its way to Python."""
-_BUNDLE_TIME: Final = "python.fn-execution.bundle.time"
+_BUNDLE_TIME: Final = "bundle.time.ms"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,9 @@ def stream_settings() -> StreamSettings:
     except KeyError as exc:
         message = f"{PATH} has no group {exc}; expected flink, liveshelf.streaming and valkey"
         raise SettingsError(message) from exc
-    if int(read.flink[_BUNDLE_TIME]) > BUNDLE_MS:
-        message = f"{_BUNDLE_TIME} is {read.flink[_BUNDLE_TIME]} in {PATH}; expected at most {BUNDLE_MS} (milliseconds)"
+    if int(read.streaming[_BUNDLE_TIME]) > BUNDLE_MS:
+        message = (
+            f"{_BUNDLE_TIME} is {read.streaming[_BUNDLE_TIME]} in {PATH}; expected at most {BUNDLE_MS} (milliseconds)"
+        )
         raise SettingsError(message)
     return read

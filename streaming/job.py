@@ -41,10 +41,18 @@ Create = Callable[[StreamTableEnvironment, Settings], None]
 
 
 def environment(settings: Settings) -> StreamTableEnvironment:
-    """The table environment. State backend, checkpoints and parallelism are the cluster's business, not the code's."""
-    config = Configuration()
+    """The table environment. State backend, checkpoints and parallelism are the cluster's business, not the code's.
+
+    How long rows wait for company is the job's own: the managed service has no place to set it, and with Flink's
+    defaults (bundles of a second, buffers of 100 ms) a list follows a click after two seconds.
+    """
+    config, streaming = Configuration(), settings.streaming
+    config.set_string("python.fn-execution.bundle.time", str(streaming.bundle_time_ms))
+    config.set_string("python.fn-execution.bundle.size", str(streaming.bundle_rows))
+    config.set_string("python.fn-execution.arrow.batch.size", str(streaming.bundle_rows))
+    config.set_string("execution.buffer-timeout.interval", f"{streaming.buffer_timeout_ms} ms")
     config.set_string("table.local-time-zone", "UTC")
-    config.set_string("table.exec.source.idle-timeout", f"{settings.streaming.idle_timeout_s} s")
+    config.set_string("table.exec.source.idle-timeout", f"{streaming.idle_timeout_s} s")
     config.set_string("pipeline.name", JOB_NAME)
     # Rows are not copied from one operator to the next of a chain: none of them changes a row it was given.
     config.set_string("pipeline.object-reuse", "true")

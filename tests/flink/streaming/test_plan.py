@@ -22,8 +22,15 @@ tables = environment(load())
 statements = build(tables, load())
 plan = statements.explain()
 shown = graph(tables, statements)
-uids = {str(node.getId()): node.getTransformationUID() for node in shown.getStreamNodes().toArray()}
-print("PLAN" + json.dumps({"explained": plan, "graph": json.loads(shown.getStreamingPlanAsJSON()), "uids": uids}))
+nodes = list(shown.getStreamNodes().toArray())
+uids = {str(node.getId()): node.getTransformationUID() for node in nodes}
+python = []
+for node in nodes:
+    if "Python" in node.getOperatorName() or node.getTransformationUID() in ("parse", "recommend"):
+        options = node.getOperatorFactory().getOperator().getConfiguration().toMap()
+        python.append({key: options.get(key) for key in options if key.startswith("python.fn-execution.")})
+told = {"explained": plan, "graph": json.loads(shown.getStreamingPlanAsJSON()), "uids": uids, "python": python}
+print("PLAN" + json.dumps(told | {"buffers": sorted({node.getBufferTimeout() for node in nodes})}))
 """
 
 
@@ -54,6 +61,16 @@ def nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
 
 def contents(nodes: list[dict[str, Any]], pattern: str) -> list[str]:
     return [node["contents"] for node in nodes if re.search(pattern, node["contents"])]
+
+
+def test_how_long_rows_wait_for_company_is_in_the_job_itself(plan: dict[str, Any]) -> None:
+    """The managed service has no place where it could be set."""
+    bundles = {"bundle.time": "50", "bundle.size": "5000", "arrow.batch.size": "5000"}
+    expected = {f"python.fn-execution.{key}": value for key, value in bundles.items()}
+    assert len(plan["python"]) == 2
+    for options in plan["python"]:
+        assert expected.items() <= options.items(), options
+    assert plan["buffers"] == [5]
 
 
 def test_the_stream_is_read_once_and_each_record_parsed_once(nodes: list[dict[str, Any]]) -> None:

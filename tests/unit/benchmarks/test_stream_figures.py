@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks import freshness
 from benchmarks.freshness_load import Load, Probe
 from benchmarks.freshness_stages import stages, summary
 from benchmarks.stream_clock import STEPS, Clock
@@ -80,6 +81,13 @@ def test_a_list_that_never_came_counts_as_the_time_out_and_is_told() -> None:
     came = [Probe(f"p{n}", 0.0, 1.0, 100.0, 200.0 + n) for n in range(98)]
     load = Load(0, 100, 0.0, [*came, Probe("x", 0.0, 1.0), Probe("y", 0.0, 1.0)], 0.8, 0.1, 10)
     assert (summary(load)["timed_out"], summary(load)["p99_ms"], summary(load)["n"]) == (2, 10_000.0, 100)
+
+
+@pytest.mark.parametrize("text", ["bundle.time.ms", "bundle.time.ms=soon", "pointer.poll.s=1", "snapshot.cache=1"])
+def test_only_whole_numbers_of_the_job_can_be_set_otherwise(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        freshness.main(["--set", text])
+    assert text in capsys.readouterr().err
 
 
 def test_stages_of_a_probe_add_up_to_its_whole_time() -> None:

@@ -22,10 +22,10 @@ def test_the_local_cluster_takes_every_flink_option_from_the_file() -> None:
 
 
 def test_what_the_figures_are_promised_for_is_set() -> None:
-    flink, valkey = stream_settings().flink, stream_settings().valkey
+    flink, streaming, valkey = stream_settings().flink, stream_settings().streaming, stream_settings().valkey
     assert flink["state.backend.type"] == "rocksdb"
     assert flink["execution.checkpointing.interval"] == "10 s"
-    assert int(flink["python.fn-execution.bundle.time"]) <= BUNDLE_MS
+    assert int(streaming["bundle.time.ms"]) <= BUNDLE_MS
     assert valkey["cluster-enabled"] == "yes"
 
 
