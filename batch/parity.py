@@ -105,7 +105,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     when = datetime.fromtimestamp(report.at_ms / 1000, UTC).isoformat(timespec="milliseconds")
     print(f"parity at {when}: {report.compared:,} values compared, {report.mismatches:,} differ")
     if report.events == 0:
-        print("parity: no event of the lake has passed through the stream by then, so nothing was compared", flush=True)
+        print("parity: no event of the lake had passed through the stream by then: this is no agreement", flush=True)
     print(result_line(report.result(), machine=before, settings=to_properties(settings)), flush=True)
     return 0 if report.agreed else 1
 

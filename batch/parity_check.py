@@ -114,7 +114,8 @@ class _Check:
             rebuilt_ms = _rebuilt_ms(self.cluster, shop) if since_ms is None else None
             frame = _frame(objects, shop, at_ms, now_ms, self.days)
             events, records = _events(spark, settings, shop, frame, _taken(streamed_ms, rebuilt_ms))
-            count = report.events = events.count()
+            count = events.count()
+            report.events = events.where(f"occurred_ms < {frame.until_ms}").count()
             notes.append(f"{count:,} events of the lake")
         with self.clock.stage("redis") as notes:
             names = scan(self.cluster, shop)

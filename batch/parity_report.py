@@ -40,7 +40,7 @@ class Tally:
 class Report:
     """All of one check: ``at_ms`` is the instant, ``accounts`` what became of the lake's records.
 
-    ``events`` of the lake can be known to the live side; ``None`` where nobody looked.
+    ``events`` of the lake up to then can be known to the live side; ``None`` where nobody looked.
     """
 
     at_ms: int
@@ -88,7 +88,7 @@ class Report:
             name: {"compared": tally.compared, "mismatches": tally.mismatches, "present": tally.present}
             for name, tally in sorted(self.features.items())
         }
-        about = {"at_ms": self.at_ms, "accounts": self.accounts, "seconds": self.seconds}
+        about = {"at_ms": self.at_ms, "events": self.events, "accounts": self.accounts, "seconds": self.seconds}
         return {"compared": self.compared, "mismatches": self.mismatches, "features": features} | about
 
     def text(self) -> str:

@@ -25,13 +25,13 @@ from benchmarks.freshness_load import Load
 from benchmarks.freshness_stages import arrivals, stages, summary
 from benchmarks.report import finish, machine, result_line
 from benchmarks.stream_shop import StreamShop
-from benchmarks.stream_world import fill_lists, publish, start_stack
+from benchmarks.stream_world import cluster_options, fill_lists, publish, start_stack
 from contracts.errors import LiveshelfError, LocalStackError
 from contracts.settings import StreamingSettings, property_key
 from deploy.stream_settings import stream_settings
 from local.stack import Stack
 
-__all__ = ["main"]
+__all__ = ["main", "property_of"]
 
 RATES: Final = (100, 500, 1000)
 _DEFAULT_BUNDLE: Final = {"bundle_time_ms": 1000, "bundle_rows": 1000, "buffer_timeout_ms": 100}
@@ -48,7 +48,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--flink", action="append", default=[], metavar="KEY=VALUE", help="another Flink option")
     parser.add_argument(
         "--set",
-        type=_property,
+        type=property_of,
         action="append",
         default=[],
         metavar="KEY=VALUE",
@@ -59,12 +59,12 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     if given.quick:
         given.rates, given.seconds, given.only = "100", 15.0, "250ms"
     given.rates = [int(rate) for rate in given.rates.split(",")]
-    given.flink = dict(option.split("=", 1) for option in given.flink)
+    given.flink = cluster_options(parser, given.flink, instead="--set")
     given.set = dict(given.set)
     return given
 
 
-def _property(text: str) -> tuple[str, int]:
+def property_of(text: str) -> tuple[str, int]:
     """Field and value of a property of the group ``liveshelf.streaming``."""
     key, _, value = text.partition("=")
     known = {property_key(f.name): f.name for f in fields(StreamingSettings) if f.type is int}
@@ -106,7 +106,7 @@ def _figures(given: argparse.Namespace) -> dict[str, Any]:
         shown = "500" if "500" in measured else next(iter(measured))
         found["stages_ms_50ms_reads"] = measured[shown][1]
     if given.only in (None, "default-bundle"):
-        measured = _with_stack(given, [500], {"getrecords_interval_ms": 250} | _DEFAULT_BUNDLE)
+        measured = _with_stack(given, [500], {"getrecords_interval_ms": 250} | _DEFAULT_BUNDLE | given.set)
         found["default_bundle"] = measured["500"][0]
         found["stages_ms_default_bundle"] = measured["500"][1]
     return found

@@ -23,7 +23,7 @@ from benchmarks.stream_outcomes import outcomes
 from benchmarks.stream_redis import command_calls, sets_per_s, value_bytes, written
 from benchmarks.stream_run import Run, measure
 from benchmarks.stream_shop import Sent, StreamShop, write_files
-from benchmarks.stream_world import clear, fill_lists, publish, start_stack
+from benchmarks.stream_world import clear, cluster_options, fill_lists, publish, start_stack
 from contracts.errors import LiveshelfError, LocalStackError
 from contracts.keys import user_key
 from deploy.stream_settings import stream_settings
@@ -70,6 +70,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     given = parser.parse_args(argv)
     if given.quick:
         given.events, given.repeats, given.people = min(given.events, _QUICK), 1, min(given.people, 20_000)
+    given.flink = cluster_options(parser, given.flink, instead="--try")
     given.degrees = [int(degree) for degree in given.parallelism.split(",")]
     return given
 
@@ -107,7 +108,7 @@ class _Bench:
         parse: dict[str, float] = {}
         others: dict[str, Any] = {}
         for degree in self._given.degrees:
-            options = _container(degree) | dict(option.split("=", 1) for option in self._given.flink)
+            options = _container(degree) | self._given.flink
             with Stack(print, self._scratch / f"stack-{degree}") as stack:
                 start_stack(stack, redis_mib=3072, options=options)
                 stack.stage("model", lambda: publish(stack, self._shop, theta=self._given.theta))

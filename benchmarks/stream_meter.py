@@ -22,8 +22,10 @@ Spent = defaultdict[str, float]
 _TICK_S: Final = 1 / os.sysconf("SC_CLK_TCK")
 _THREAD: Final = re.compile(r'^"(?P<name>.+)" #\d+ .*\bnid=(?P<nid>0x[0-9a-f]+|\d+) ', re.MULTILINE)
 _TASK: Final = re.compile(r"^(?P<task>.+) \(\d+/\d+\)#\d+$")
-_BESIDE: Final = re.compile(r"^(OutputFlusher|(System )?Time Trigger|Source Data Fetcher) for ")
+_BESIDE: Final = re.compile(r"^(OutputFlusher|(System )?Time Trigger) for ")
 """Threads that are called after a task and help it; what they take is little."""
+_FETCHER: Final = "Source Data Fetcher for "
+"""It reads the files for the source, and is counted as that."""
 _KINDS: Final = (
     ("JIT compiler", ("C1 ", "C2 ", "Sweeper", "C1 Comp", "C2 Comp")),
     ("garbage collection", ("G1 ", "GC ", "VM Thread", "VM Periodic", "Reference Handl")),
@@ -56,7 +58,7 @@ def step_of_thread(name: str) -> str:
     """
     if _BESIDE.match(name):
         return "threads beside tasks"
-    if task := _TASK.match(name):
+    if task := _TASK.match(name.removeprefix(_FETCHER)):
         return task["task"]
     return next((kind for kind, heads in _KINDS if name.startswith(heads)), "Java, other")
 

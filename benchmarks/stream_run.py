@@ -20,7 +20,7 @@ STEADY: Final = (0.15, 0.9)
 _SERVING: Final = ("recommend", "pythoncalc")
 _EVERY_S: Final = 5.0
 _EVERY_S_OF_FEW: Final = 2.0
-_FEW: Final = 300_000
+_FEW: Final = 500_000
 """A look at the job costs the JobManager as much as hundreds of events cost the job; a short run needs more of them."""
 _PATIENCE_S: Final = 900.0
 _ENDED: Final = ("FINISHED", "FAILED", "CANCELED")

@@ -1,7 +1,8 @@
 """The stack as the stream's benchmarks need it: a published synthetic model, batch lists in Redis, room for values."""
 
+import argparse
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -21,10 +22,21 @@ from contracts.snapshot import Manifest, ModelSettings, write_snapshot
 from local.stack import Stack
 from stores.cluster import Cluster
 
-__all__ = ["VERSION", "batch_lists", "clear", "fill_lists", "publish", "start_stack"]
+__all__ = ["VERSION", "batch_lists", "clear", "cluster_options", "fill_lists", "publish", "start_stack"]
 
 VERSION: Final = "20260101T000000Z-bench1"
 _DIFFERENT: Final = 2000  # bodies of batch lists; a person takes one of them
+
+
+def cluster_options(parser: argparse.ArgumentParser, given: Sequence[str], *, instead: str) -> dict[str, str]:
+    """Flink options ``KEY=VALUE`` for the cluster; ends the program where the job sets one itself, and would win."""
+    options = dict(option.split("=", 1) for option in given)
+    if own := sorted(key for key in options if key.startswith(_OF_THE_JOB)):
+        parser.error(f"{', '.join(own)}: the job sets it itself, whatever the cluster says; use {instead}")
+    return options
+
+
+_OF_THE_JOB: Final = ("python.fn-execution.bundle.", "python.fn-execution.arrow.", "execution.buffer-timeout")
 
 
 def start_stack(stack: Stack, *, redis_mib: int, options: dict[str, str], emulator: tuple[str, ...] = ()) -> None:

@@ -44,7 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except LiveshelfError as exc:
         print(f"survival: {exc}", file=sys.stderr)
         return 2
-    figures, repeats = _figures(progress.rounds), given.rounds - given.first + 1
+    asked = [outcome for outcome in progress.rounds if given.first <= outcome["round"] <= given.rounds]
+    figures, repeats = _figures(asked), given.rounds - given.first + 1
     if given.only == list(SCENARIOS):
         finish("bench-survival", figures, machine=about, settings=settings, repeats=repeats)
     else:  # a part of it is no result to keep
@@ -111,7 +112,10 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         action="store_true",
         help="go on with an interrupted run of this commit and these settings, if there is one",
     )
-    return parser.parse_args(argv)
+    given = parser.parse_args(argv)
+    if not 1 <= given.first <= given.rounds:
+        parser.error(f"--first is {given.first}; expected a round from 1 to --rounds, which is {given.rounds}")
+    return given
 
 
 def _scenarios(text: str) -> list[str]:

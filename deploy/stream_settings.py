@@ -48,12 +48,11 @@ def stream_settings() -> StreamSettings:
     found = json.loads(PATH.read_text())
     try:
         read = StreamSettings(flink=found["flink"], streaming=found["liveshelf.streaming"], valkey=found["valkey"])
+        given = read.streaming[_BUNDLE_TIME]
     except KeyError as exc:
-        message = f"{PATH} has no group {exc}; expected flink, liveshelf.streaming and valkey"
+        message = f"{PATH} has no {exc}; expected groups flink, liveshelf.streaming with {_BUNDLE_TIME}, and valkey"
         raise SettingsError(message) from exc
-    if int(read.streaming[_BUNDLE_TIME]) > BUNDLE_MS:
-        message = (
-            f"{_BUNDLE_TIME} is {read.streaming[_BUNDLE_TIME]} in {PATH}; expected at most {BUNDLE_MS} (milliseconds)"
-        )
+    if int(given) > BUNDLE_MS:
+        message = f"{_BUNDLE_TIME} is {given} in {PATH}; expected at most {BUNDLE_MS} (milliseconds)"
         raise SettingsError(message)
     return read

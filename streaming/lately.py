@@ -21,7 +21,7 @@ class Lately:
     """
 
     def __init__(self, slots: int = _SLOTS) -> None:
-        if slots & (slots - 1):
+        if slots < 1 or slots & (slots - 1):
             message = f"slots is {slots}; expected a power of two"
             raise ValueError(message)
         self._mask = slots - 1

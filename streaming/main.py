@@ -13,6 +13,8 @@ OPTIONS: Final = (
     "parallelism.default",
     "state.backend.type",
     "state.backend.incremental",
+    "state.backend.rocksdb.writebuffer.size",
+    "state.backend.rocksdb.use-bloom-filter",
     "execution.checkpointing.interval",
     "execution.checkpointing.mode",
     "execution.checkpointing.min-pause",

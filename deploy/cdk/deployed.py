@@ -11,7 +11,7 @@ from deploy.cdk.names import Names
 from deploy.cdk.stores import Stores
 from deploy.stream_settings import stream_settings
 
-__all__ = ["LOCAL_ONLY", "deployed_settings", "encoded", "properties"]
+__all__ = ["LOCAL_ONLY", "STREAM_ONLY", "deployed_settings", "encoded", "properties"]
 
 LOCAL_ONLY = {
     "liveshelf": {"aws.endpoint": "names an emulator; on AWS the SDK finds the services itself"},
@@ -20,6 +20,10 @@ LOCAL_ONLY = {
     },
 }
 """Properties that no deployment sets, and why."""
+
+STREAM_ONLY = "liveshelf.streaming"
+"""Functions and the service are not told it: their code may be older than a new property of the job, and would refuse
+it (the service's image is built by hand)."""
 
 
 def deployed_settings(names: Names, stores: Stores, shops: Sequence[str], part: str, **serving: Any) -> Settings:
@@ -56,11 +60,12 @@ def _persistent(stores: Stores) -> dict[str, Any]:
     return {"persistent_store": "postgresql", "postgresql": where}
 
 
-def properties(settings: Settings) -> list[dict[str, Any]]:
-    """The property groups. The managed Flink service takes no empty value, so what is not set is left out."""
+def properties(settings: Settings, *, without: str = "") -> list[dict[str, Any]]:
+    """The property groups, but for one. The managed Flink service takes no empty value: what is not set is left out."""
     return [
         group | {"PropertyMap": {key: text for key, text in group["PropertyMap"].items() if text != ""}}
         for group in to_properties(settings)
+        if group["PropertyGroupId"] != without
     ]
 
 

@@ -15,7 +15,7 @@ from aws_cdk import aws_sqs as sqs
 from contracts.settings import ENVIRONMENT_VARIABLE, Settings
 from deploy.artefacts import Artefacts
 from deploy.cdk.access import allow, explain, service_role
-from deploy.cdk.deployed import properties
+from deploy.cdk.deployed import STREAM_ONLY, properties
 from deploy.cdk.names import Names
 from deploy.cdk.network import Network, log_group
 from deploy.cdk.profiles import Profile
@@ -132,7 +132,10 @@ def add_function(
         timeout=seconds,
         kms_key_arn=key.key_arn,
         environment=functions.CfnFunction.EnvironmentProperty(
-            variables={ENVIRONMENT_VARIABLE: json.dumps(properties(settings)), **(environment or {})}
+            variables={
+                ENVIRONMENT_VARIABLE: json.dumps(properties(settings, without=STREAM_ONLY)),
+                **(environment or {}),
+            }
         ),
         logging_config=functions.CfnFunction.LoggingConfigProperty(
             log_group=group.log_group_name, log_format="JSON", system_log_level="WARN", application_log_level="INFO"

@@ -15,7 +15,7 @@ from aws_cdk import aws_kms as kms
 from contracts.settings import ENVIRONMENT_VARIABLE, Settings
 from deploy.artefacts import IMAGE_TAG
 from deploy.cdk.access import allow, explain, service_role
-from deploy.cdk.deployed import properties
+from deploy.cdk.deployed import STREAM_ONLY, properties
 from deploy.cdk.foundation import BALANCER_LOGS
 from deploy.cdk.names import Names
 from deploy.cdk.network import Network, log_group
@@ -90,7 +90,7 @@ class Service:
             command=["python", "-m", "serving", "--host", "0.0.0.0", "--port", str(_PORT)],
             port_mappings=[ecs.PortMapping(container_port=_PORT)],
             environment={
-                ENVIRONMENT_VARIABLE: json.dumps(properties(settings)),
+                ENVIRONMENT_VARIABLE: json.dumps(properties(settings, without=STREAM_ONLY)),
                 "LIVESHELF_FLINK_APPLICATION": names.flink,
             },
             logging=ecs.LogDriver.aws_logs(stream_prefix="service", log_group=group),

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from contracts.settings import ENVIRONMENT_VARIABLE, Settings, to_properties
-from deploy.cdk.deployed import LOCAL_ONLY
+from deploy.cdk.deployed import LOCAL_ONLY, STREAM_ONLY
 from deploy.flink_zip import RUN_OPTIONS_GROUP
 from local.paths import checkout
 
@@ -64,6 +64,19 @@ def test_every_property_that_the_code_reads_is_set_by_a_template_and_no_other(de
         everywhere = set().union(*map(named, parts)) - {(RUN_OPTIONS_GROUP, k) for k in parts[0][RUN_OPTIONS_GROUP]}
         assert read - local_only - everywhere <= NO_VALUE
     assert ("liveshelf.postgresql", "secret") in named(groups_of_training(large))
+
+
+def test_what_serves_is_not_told_what_only_the_stream_reads(dev: Any, large: Any) -> None:
+    """Its code may be older than a new property of the stream, and an unknown one is refused."""
+    for deployment in (dev, large):
+        assert all(STREAM_ONLY not in groups for groups in groups_of_functions(deployment).values())
+        assert STREAM_ONLY in groups_of_stream(deployment)
+        assert STREAM_ONLY in groups_of_training(deployment)
+    (task,) = large.resources("AWS::ECS::TaskDefinition")
+    (container,) = task.properties["ContainerDefinitions"]
+    told = {each["Name"]: each["Value"] for each in container["Environment"]}[ENVIRONMENT_VARIABLE]
+    assert STREAM_ONLY not in json.dumps(told)
+    assert "liveshelf.serving" in json.dumps(told)
 
 
 def test_the_code_reads_its_settings_back_and_each_part_is_itself(dev: Any, large: Any) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from contracts.settings import ENVIRONMENT_VARIABLE, Settings, to_properties
+from contracts.settings import ENVIRONMENT_VARIABLE, Settings, StreamingSettings, to_properties
 from local import toolchain
 
 pytestmark = pytest.mark.flink
@@ -37,8 +37,10 @@ print("PLAN" + json.dumps(told | {"buffers": sorted({node.getBufferTimeout() for
 @pytest.fixture(scope="module")
 def plan(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Plan and graph of the job, made in a process of its own because a JVM gateway outlives its tests."""
+    waiting = StreamingSettings(bundle_time_ms=40, bundle_rows=4000, buffer_timeout_ms=7)
+    settings = Settings(aws_endpoint="http://127.0.0.1:1", streaming=waiting)
     properties = tmp_path_factory.mktemp("plan") / "application_properties.json"
-    properties.write_text(json.dumps(to_properties(Settings(aws_endpoint="http://127.0.0.1:1"))))
+    properties.write_text(json.dumps(to_properties(settings)))
     env = os.environ | {
         ENVIRONMENT_VARIABLE: str(properties),
         "JAVA_HOME": str(toolchain.java_home()),
@@ -65,12 +67,12 @@ def contents(nodes: list[dict[str, Any]], pattern: str) -> list[str]:
 
 def test_how_long_rows_wait_for_company_is_in_the_job_itself(plan: dict[str, Any]) -> None:
     """The managed service has no place where it could be set."""
-    bundles = {"bundle.time": "50", "bundle.size": "5000", "arrow.batch.size": "5000"}
+    bundles = {"bundle.time": "40", "bundle.size": "4000", "arrow.batch.size": "4000"}
     expected = {f"python.fn-execution.{key}": value for key, value in bundles.items()}
     assert len(plan["python"]) == 2
     for options in plan["python"]:
         assert expected.items() <= options.items(), options
-    assert plan["buffers"] == [5]
+    assert plan["buffers"] == [7]
 
 
 def test_the_stream_is_read_once_and_each_record_parsed_once(nodes: list[dict[str, Any]]) -> None:

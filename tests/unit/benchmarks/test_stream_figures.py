@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import freshness
+from benchmarks import freshness, stream, survival
 from benchmarks.freshness_load import Load, Probe
 from benchmarks.freshness_stages import stages, summary
 from benchmarks.stream_clock import STEPS, Clock
@@ -39,8 +39,9 @@ def test_subtasks_of_a_task_are_one_step() -> None:
 
 
 def test_threads_that_help_a_task_are_not_the_task() -> None:
-    helpers = ("OutputFlusher", "Source Data Fetcher", "System Time Trigger", "Time Trigger")
+    helpers = ("OutputFlusher", "System Time Trigger", "Time Trigger")
     assert {step_of_thread(f"{helper} for sum up item_views (1/1)#0") for helper in helpers} == {"threads beside tasks"}
+    assert step_of_thread("Source Data Fetcher for Source: records (1/1)#0") == "Source: records"
 
 
 def test_a_step_is_charged_for_what_no_other_step_does_within_it(tmp_path: Path) -> None:
@@ -88,6 +89,24 @@ def test_only_whole_numbers_of_the_job_can_be_set_otherwise(text: str, capsys: p
     with pytest.raises(SystemExit):
         freshness.main(["--set", text])
     assert text in capsys.readouterr().err
+
+
+def test_the_job_s_numbers_are_known_by_their_properties() -> None:
+    assert freshness.property_of("bundle.time.ms=20") == ("bundle_time_ms", 20)
+
+
+@pytest.mark.parametrize("command", [freshness.main, stream.main])
+def test_an_option_of_the_job_is_no_option_of_the_cluster(command: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        command(["--flink", "python.fn-execution.bundle.time=20"])
+    assert "the job sets it itself" in capsys.readouterr().err
+
+
+def test_rounds_are_counted_from_one_to_the_last(capsys: pytest.CaptureFixture[str]) -> None:
+    for first in ("0", "4"):
+        with pytest.raises(SystemExit):
+            survival.main(["--rounds", "3", "--first", first])
+        assert f"--first is {first}" in capsys.readouterr().err
 
 
 def test_stages_of_a_probe_add_up_to_its_whole_time() -> None:

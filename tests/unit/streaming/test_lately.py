@@ -39,6 +39,7 @@ def test_no_keys_are_no_work() -> None:
     assert lately.due([], 0) == []
 
 
-def test_a_number_of_places_that_is_no_power_of_two_is_refused() -> None:
-    with pytest.raises(ValueError, match="slots is 3"):
-        Lately(3)
+@pytest.mark.parametrize("slots", [-2, 0, 3])
+def test_a_number_of_places_that_is_no_power_of_two_is_refused(slots: int) -> None:
+    with pytest.raises(ValueError, match=f"slots is {slots}"):
+        Lately(slots)

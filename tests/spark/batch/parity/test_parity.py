@@ -107,6 +107,7 @@ def test_doubled_and_lost_rows_and_events_are_told(world: Any) -> None:
 
 def test_nothing_to_compare_is_no_success(world: Any) -> None:
     report = world.check("nobody")
+    assert report.events == 0
     assert not report.agreed
     assert report.mismatches == 0
 
