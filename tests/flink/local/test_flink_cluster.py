@@ -18,12 +18,7 @@ from local.toolchain import java_home
 pytestmark = pytest.mark.flink
 
 SCRIPT = Path(__file__).with_name("sequence_job.py")
-QUICK = {
-    "execution.checkpointing.interval": "1 s",
-    "execution.checkpointing.min-pause": "0 s",
-    "python.fn-execution.bundle.time": "50",
-    "execution.buffer-timeout.interval": "5 ms",
-}
+QUICK = {"execution.checkpointing.interval": "1 s", "execution.checkpointing.min-pause": "0 s"}
 
 
 def workers(supervisor: Supervisor) -> list[psutil.Process]:
