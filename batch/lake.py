@@ -327,7 +327,8 @@ def _maker(
 
     def make_batches(batches: Batches) -> Batches:
         settle()
-        table = pa.Table.from_batches(list(batches), _ROUTED)
+        # Spark knows that a column compared with a single value holds no null, and says so in the schema; we do not care.
+        table = pa.Table.from_batches([pa.RecordBatch.from_arrays(b.columns, schema=_ROUTED) for b in batches], _ROUTED)
         made: dict[str, list[Any]] = {"path": [], "bytes": []}
         objects = objects_of(settings)
         for run in pc.unique(table.column("run")).to_pylist():

@@ -155,6 +155,21 @@ def test_few_objects_are_read_without_a_shuffle_and_give_the_same_bytes(
     assert {path: after[path] for path in before} == before
 
 
+@pytest.mark.parametrize("length", [1, 2, 3])
+def test_a_single_day_is_made_again_by_the_shuffle_and_gives_the_same_bytes(
+    stack: Stack, plan: Plan, length: int
+) -> None:
+    """One day is one run: Spark then compares the run with one value, where it otherwise looks it up among several."""
+    day = max(plan.wanted) - timedelta(days=9)
+    path, inputs = plan.wanted[day], plan.inputs[day]
+    before = stack.objects.get(path)
+    stack.objects.delete(path)
+    one = Plan(plan.wanted, [day], {day: inputs}, inputs, plan.parts)
+    made = lake_stages.make_partitions(stack.spark, stack.settings, "default", one, lake_stages.Scan(length), RECIPE)
+    assert made == {path: len(before)}
+    assert stack.objects.get(path) == before
+
+
 def test_without_the_list_of_what_the_lake_holds_nothing_is_made_again(stack: Stack, plan: Plan) -> None:
     known = stack.objects.get(contents_path("default"))
     for data in (None, known[:50]):
