@@ -327,7 +327,7 @@ def _maker(
 
     def make_batches(batches: Batches) -> Batches:
         settle()
-        # Spark knows that a column compared with a single value holds no null, and says so in the schema; we do not care.
+        # Of a column compared with a single value Spark knows that it holds no null, and says so in its schema.
         table = pa.Table.from_batches([pa.RecordBatch.from_arrays(b.columns, schema=_ROUTED) for b in batches], _ROUTED)
         made: dict[str, list[Any]] = {"path": [], "bytes": []}
         objects = objects_of(settings)

@@ -41,7 +41,7 @@ def lean_python() -> Path:
         if not ready.exists():
             uv = Path(sys.executable).parent / "uv"
             _run(uv, "venv", "-q", "--clear", "--python", sys.executable, home / "venv")
-            _run(uv, "pip", "install", "-q", "--python", python, "--require-hashes", "-r", lock)
+            _run(uv, "pip", "install", "-q", "--python", python, "--no-deps", "--require-hashes", "-r", lock)
             ready.touch()
     return python
 
