@@ -24,7 +24,7 @@ from benchmarks.stream_redis import memory_mib
 from benchmarks.stream_run import Progress
 from benchmarks.stream_shop import StreamShop
 from benchmarks.stream_state import People, Sample, growth
-from benchmarks.stream_world import publish, start_stack
+from benchmarks.stream_world import cluster_options, publish, start_stack
 from contracts.errors import LiveshelfError, LocalStackError
 from contracts.features import BUCKET_MS
 from deploy.stream_settings import stream_settings
@@ -44,10 +44,12 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--ttls", type=float, default=5.0, help="how many of them the run takes (default: 5)")
     parser.add_argument("--every-s", type=float, default=5.0, help="between looks")
     parser.add_argument("--redis-mib", type=int, default=6144, help="memory of each of the two nodes")
+    parser.add_argument("--flink", action="append", default=[], metavar="KEY=VALUE", help="another Flink option")
     parser.add_argument("--quick", action="store_true", help="30,000 people, times to live of 20 s: does it work")
     given = parser.parse_args(argv)
     if given.quick:
         given.users, given.ttl_s, given.ttls, given.every_s, given.redis_mib = 30_000, 20, 3.0, 2.0, 1024
+    given.flink = cluster_options(parser, given.flink, instead="deploy/stream-settings.json")
     return given
 
 
@@ -75,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     }
     print(f"  growth after the first time to live: {figures['growth']}; expected at most {_LEAST_FLAT:.0%}")
     settings = stream_settings().groups()
-    if given.quick:
+    if given.quick or given.flink:
         print(result_line(figures, machine=before, settings=settings), flush=True)
         return 0
     finish("bench-state", figures, machine=before, settings=settings)
@@ -86,7 +88,7 @@ def _run(given: argparse.Namespace, stack: Stack, folder: Path) -> list[Sample]:
     shop = StreamShop(people=given.users, items=5_000, groups=100)
     ttl = given.ttl_s
     seconds = given.ttls * ttl
-    start_stack(stack, redis_mib=given.redis_mib, options={})
+    start_stack(stack, redis_mib=given.redis_mib, options=given.flink)
     streaming = replace(
         stack.settings.streaming, dedup_horizon_s=ttl, sums_ttl_s=ttl, user_ttl_s=ttl, item_ttl_s=ttl, list_size=50
     )

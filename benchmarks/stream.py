@@ -51,6 +51,12 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--events", type=int, default=3_000_000, help="records a run (default: 3,000,000)")
     parser.add_argument("--people", type=int, default=200_000)
     parser.add_argument("--items", type=int, default=50_000)
+    parser.add_argument(
+        "--people-exponent",
+        type=float,
+        default=StreamShop().person_exponent,
+        help="shares of people fall as rank to the minus this: 0 is even, 1 is Zipf's law (default: %(default)s)",
+    )
     parser.add_argument("--parallelism", default="1,2", help="degrees, each measured (default: 1,2)")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--theta", type=float, default=0.0, help="weight of the ranker; above 0 it orders every list")
@@ -79,7 +85,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print tables, append to the history, print RESULT."""
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     given, before = _arguments(argv), machine()
-    shop = StreamShop(events=given.events, people=given.people, items=given.items)
+    shop = StreamShop(
+        events=given.events, people=given.people, items=given.items, person_exponent=given.people_exponent
+    )
     scratch = Path(tempfile.mkdtemp(prefix="bench-stream-"))
     try:
         figures = _Bench(given, shop, scratch).figures()
