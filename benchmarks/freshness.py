@@ -85,6 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     settings = stream_settings().groups()
     if given.quick or given.only or given.flink or given.set:
+        print(f"not for the history: {vars(given)}")
         print(result_line(figures, machine=before, settings=settings), flush=True)
     else:
         finish("bench-freshness", figures, machine=before, settings=settings)

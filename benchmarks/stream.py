@@ -96,7 +96,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     shutil.rmtree(scratch, ignore_errors=True)
     settings = stream_settings().groups()
-    if given.quick or given.flink or given.theta or given.no_references or given.no_features or given.tried:
+    other = given.theta or given.people_exponent != StreamShop().person_exponent
+    if given.quick or given.flink or other or given.no_references or given.no_features or given.tried:
         print(f"not for the history: {vars(given)}")
         print(result_line(figures, machine=before, settings=settings, repeats=given.repeats), flush=True)
     else:

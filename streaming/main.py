@@ -15,6 +15,7 @@ OPTIONS: Final = (
     "state.backend.incremental",
     "state.backend.rocksdb.writebuffer.size",
     "state.backend.rocksdb.use-bloom-filter",
+    "state.backend.rocksdb.memory.partitioned-index-filters",
     "execution.checkpointing.interval",
     "execution.checkpointing.mode",
     "execution.checkpointing.min-pause",

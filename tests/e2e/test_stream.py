@@ -144,7 +144,7 @@ def test_the_job_takes_up_a_model_and_then_its_successor_without_a_restart(runni
         assert value.live.reasons[0][0].item_id == "I3"
         assert value.live.source == "live"
         assert covers(value.live.based_on, value.actions[-1].occurred_ms, value.actions[-1].event_id)
-    assert running.stack.flink.rest.restarts(running.job) == 0
+    assert running.stack.flink.rest.exception(running.job) == ""
 
 
 def test_features_add_up_once_whatever_is_sent_twice_or_late(running: Running) -> None:
