@@ -80,9 +80,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if vars(given) != vars(_arguments([])):
         print(f"not for the history: {vars(given)}")
         print(result_line(figures, machine=before, settings=settings), flush=True)
-        return 0 if given.quick else int(worst > _LEAST_FLAT)
-    finish("bench-state", figures, machine=before, settings=settings)
-    return int(worst > _LEAST_FLAT)
+    else:
+        finish("bench-state", figures, machine=before, settings=settings)
+    return 0 if given.quick else int(worst > _LEAST_FLAT)
 
 
 def _run(given: argparse.Namespace, stack: Stack, folder: Path) -> list[Sample]:
