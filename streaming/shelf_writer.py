@@ -69,7 +69,7 @@ class ShelfWriter:
         self._trends = ItemTrends(cluster)
         self._fallback = TrendingFallback(Trending(cluster), category or (lambda *_: ""))
         self._names: dict[str, Names] = {}
-        self._people = StoredPeople(cluster, measures)
+        self._people = StoredPeople(cluster, measures, settings.kept_people)
 
     def warm_up(self) -> None:
         """Compile the kernels (or load them from their cache) so that no visitor waits for them."""
@@ -164,11 +164,15 @@ class ShelfWriter:
         won = written.started.results()
         self._measures.set("redis_ms", (self._now_ns() - written.since_ns) / 1e6)
         values.update(written.values)
-        lost.update({who: written.people[who] for who, done in zip(written.values, won, strict=False) if not done})
+        for (who, value), done in zip(written.values.items(), won, strict=False):
+            if done:
+                self._people.keep(who, written.people[who], value)
+            else:
+                lost[who] = written.people[who]
 
     def _replacement(self, who: Who, value: Value, now_us: int) -> Command:
-        rev = next_rev(value.rev, now_us)
-        return compare_and_set(user_key(*who), value.head, pack(rev, value.packed), self._settings.user_ttl_s)
+        value.rev = next_rev(value.rev, now_us)
+        return compare_and_set(user_key(*who), value.head, pack(value.rev, value.packed), self._settings.user_ttl_s)
 
     def _join_owners(
         self,

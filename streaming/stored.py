@@ -12,7 +12,8 @@ from contracts.snapshot import Snapshot
 from stores.cluster import Cluster, Command, Started
 from streaming import indexed
 from streaming.batch_lists import BatchLists
-from streaming.batching import Who
+from streaming.batching import Person, Who
+from streaming.kept_people import Kept, KeptPeople
 from streaming.measures import Measures
 
 __all__ = ["Asked", "Snapshots", "StoredPeople", "Value"]
@@ -38,9 +39,13 @@ class Value:
 
 @dataclass(slots=True)
 class Asked:
-    """Values under way: of ``whos``, with the lists under ``lists`` (key → whose), behind ``before`` other answers."""
+    """Values under way: of ``whos``, with the lists under ``lists`` (key → whose), behind ``before`` other answers.
+
+    ``kept`` need not be read.
+    """
 
     started: Started
+    kept: dict[Who, Kept]
     whos: list[Who]
     lists: dict[str, Who]
     before: int
@@ -49,18 +54,25 @@ class Asked:
 class StoredPeople:
     """Reads people. What is read fits the models: places of their items, and the list of the training, are in it."""
 
-    def __init__(self, cluster: Cluster, measures: Measures) -> None:
+    def __init__(self, cluster: Cluster, measures: Measures, kept: int) -> None:
         self._cluster = cluster
         self._measures = measures
+        self._kept = KeptPeople(kept)
         self._batch_lists = BatchLists(lambda: measures.count("unreadable"))
 
-    def ask(self, people: Iterable[Who], snapshots: Snapshots, others: Sequence[Command], now_ms: int) -> Asked:
-        """Send for the values of people and those of their lists that are due; ``others`` go with them."""
-        whos = list(people)
-        keys = {batch_key(who[0], snapshot.version, who[1]): who for who in whos if (snapshot := snapshots[who[0]])}
+    def ask(
+        self, people: Mapping[Who, Person], snapshots: Snapshots, others: Sequence[Command], now_ms: int
+    ) -> Asked:
+        """Send for the values of people and those of their lists that are due; ``others`` go with them.
+
+        Who is at hand in the form of the last write (:mod:`streaming.kept_people`) is not read.
+        """
+        kept = {who: value for who, person in people.items() if (value := self._kept.take(who, person))}
+        whos = [who for who in people if who not in kept]
+        keys = {batch_key(who[0], snapshot.version, who[1]): who for who in people if (snapshot := snapshots[who[0]])}
         lists = {key: keys[key] for key in self._batch_lists.missing(list(keys), now_ms)}
         commands = [*others, *(("GET", user_key(*who)) for who in whos), *(("GET", key) for key in lists)]
-        return Asked(self._cluster.start(commands), whos, lists, len(others))
+        return Asked(self._cluster.start(commands), kept, whos, lists, len(others))
 
     def values(self, asked: Asked, snapshots: Snapshots, now_ms: int) -> dict[Who, Value]:
         """What was asked for.
@@ -70,6 +82,7 @@ class StoredPeople:
         """
         answers = asked.started.results()[asked.before :]
         values = {who: self._value(data) for who, data in zip(asked.whos, answers, strict=False)}
+        values.update({who: Value(rev.encode(), rev, packed) for who, (rev, packed) in asked.kept.items()})
         for who, value in values.items():
             if snapshot := snapshots[who[0]]:
                 indexed.place(value.packed, snapshot)
@@ -79,8 +92,13 @@ class StoredPeople:
         return values
 
     def read(self, people: Iterable[Who], snapshots: Snapshots, now_ms: int) -> dict[Who, Value]:
-        """:meth:`ask` and wait."""
-        return self.values(self.ask(people, snapshots, [], now_ms), snapshots, now_ms)
+        """:meth:`ask` and wait, for people of whom there is no news of their own."""
+        return self.values(self.ask({who: Person() for who in people}, snapshots, [], now_ms), snapshots, now_ms)
+
+    def keep(self, who: Who, person: Person, value: Value) -> None:
+        """The value was written with its ``rev``, for this news."""
+        if value.rev is not None:
+            self._kept.keep(who, person, value.rev, value.packed)
 
     def _value(self, data: bytes | None) -> Value:
         """A read value; where it cannot be decoded it is replaced, and counted.

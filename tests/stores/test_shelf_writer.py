@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from contracts.errors import StoreError
 from contracts.features import ITEM_FEATURES, USER_FEATURES
 from contracts.keys import alias_key, batch_key, item_key, trending_key, user_key
 from contracts.lists import RecommendationList, UserValue, decode_user, encode_value
@@ -34,10 +35,12 @@ class Watched(Cluster):
     """A cluster that counts round trips, and lets somebody else in before each write of people."""
 
     rounds: int = 0
+    reads: int = 0
     before_write: Callable[[], None] | None = None
 
     def start(self, commands: Sequence[Command]) -> Started:
         self.rounds += 1
+        self.reads += sum(command[0] == "GET" and ":user:" in command[1] for command in commands)
         if self.before_write and commands and commands[0][0] == "EVALSHA" and ":user:" in commands[0][3]:
             meanwhile, self.before_write = self.before_write, None
             meanwhile()
@@ -60,7 +63,7 @@ def connected() -> Iterator[Watched]:
 
 @pytest.fixture
 def redis(connected: Watched) -> Watched:
-    connected.rounds, connected.before_write = 0, None
+    connected.rounds, connected.reads, connected.before_write = 0, 0, None
     return connected
 
 
@@ -249,6 +252,49 @@ def test_what_somebody_else_wrote_in_between_is_kept(
     value = redis.user("rival", "u.1")
     assert [action.event_id for action in value.actions] == ["e001", "e002", "e003"]
     assert counts.counters["conflicts"] == 1
+
+
+def test_who_acts_again_in_a_moment_is_not_read_again(redis: Watched, make_writer: Callable[[], ShelfWriter]) -> None:
+    writer = make_writer()
+    for number in range(1, 5):
+        writer.write([row("again", number, "u.1", ITEMS[number], seen=number)])
+    assert redis.reads == 1
+    make_writer().write([row("again", 5, "u.1", "I5", seen=5)])
+    value = redis.user("again", "u.1")
+    assert [action.event_id for action in value.actions] == ["e001", "e002", "e003", "e004", "e005"]
+    assert [values[0] for values in value.buckets.values()] == [5.0]
+    assert redis.reads == 3  # the other worker's, and this test's
+
+
+def test_what_another_worker_wrote_since_is_kept(
+    redis: Watched, make_writer: Callable[[], ShelfWriter], counts: Counts
+) -> None:
+    first, rival = make_writer(), make_writer()
+    first.write([row("since", 1, "u.1")])
+    rival.write([row("since", 2, "u.1", "I2", seen=2)])
+    first.write([row("since", 3, "u.1", "I3", seen=3)])
+    value = redis.user("since", "u.1")
+    assert [action.event_id for action in value.actions] == ["e001", "e002", "e003"]
+    assert value.live is not None
+    assert value.live.items[0] == "I4"
+    assert counts.counters["conflicts"] == 1
+
+
+def test_a_batch_that_could_not_be_written_leaves_nothing_behind(
+    redis: Watched, make_writer: Callable[[], ShelfWriter]
+) -> None:
+    writer = make_writer()
+    writer.write([row("torn", 1, "u.1", "I1")])
+
+    def fail() -> None:
+        message = "gone"
+        raise StoreError(message)
+
+    redis.before_write = fail
+    with pytest.raises(StoreError, match="gone"):
+        writer.write([row("torn", 2, "u.1", "I2", seen=2)])
+    writer.write([row("torn", 3, "u.1", "I3", seen=3)])
+    assert [action.event_id for action in redis.user("torn", "u.1").actions] == ["e001", "e003"]
 
 
 def test_a_store_that_lost_everything_is_filled_again_as_people_act(

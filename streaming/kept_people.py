@@ -1,0 +1,59 @@
+"""Values of people as this worker wrote them last, so that whoever acts again in a moment is not read again."""
+
+from collections import OrderedDict
+from typing import Final
+
+from contracts.features import BUCKET_MS
+from contracts.packed import Packed
+from streaming.batching import Person, Who
+
+__all__ = ["Kept", "KeptPeople"]
+
+Kept = tuple[str, Packed]
+"""A revision, and the value that was written with it."""
+
+_NOWHERE: Final = -1
+_PAST_S: Final = 2 * BUCKET_MS // 1000
+
+
+class KeptPeople:
+    """The values of the ``size`` people written last; for one thread.
+
+    Nothing hangs on a value being up to date: it is written back under the guard of its revision, so where somebody
+    else has written, or Redis has lost the key, the write is refused and the person is read. A value is given out once:
+    whoever takes it changes it.
+
+    It is kept for the events of its newest bucket only. A later bucket of the person may be counted by another subtask,
+    and a value from before that would be refused nearly always. So values of past buckets go, whether there is room or
+    not: where few people act, nobody is remembered for long.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._values: OrderedDict[Who, tuple[int, Kept]] = OrderedDict()
+
+    def take(self, who: Who, person: Person) -> Kept | None:
+        """The value to go on with, if there is one for this news."""
+        found = self._values.pop(who, None)
+        return found[1] if found and found[0] == _bucket(person) else None
+
+    def keep(self, who: Who, person: Person, rev: str, packed: Packed) -> None:
+        """This value was written with this revision, for this news."""
+        bucket = _bucket(person)
+        if bucket == _NOWHERE:
+            self._values.pop(who, None)
+            return
+        self._values[who] = bucket, (rev, packed)
+        self._values.move_to_end(who)
+        while len(self._values) > self._size or self._first() < bucket - _PAST_S:
+            self._values.popitem(last=False)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def _first(self) -> int:
+        return next(iter(self._values.values()))[0]
+
+
+def _bucket(person: Person) -> int:
+    return max(person.buckets, default=_NOWHERE)
