@@ -60,9 +60,7 @@ class StoredPeople:
         self._kept = KeptPeople(kept)
         self._batch_lists = BatchLists(lambda: measures.count("unreadable"))
 
-    def ask(
-        self, people: Mapping[Who, Person], snapshots: Snapshots, others: Sequence[Command], now_ms: int
-    ) -> Asked:
+    def ask(self, people: Mapping[Who, Person], snapshots: Snapshots, others: Sequence[Command], now_ms: int) -> Asked:
         """Send for the values of people and those of their lists that are due; ``others`` go with them.
 
         Who is at hand in the form of the last write (:mod:`streaming.kept_people`) is not read.
