@@ -23,7 +23,7 @@ import msgspec
 
 from benchmarks.freshness_load import Load
 from benchmarks.freshness_stages import arrivals, stages, summary
-from benchmarks.report import finish, machine, result_line
+from benchmarks.report import changed, finish, machine
 from benchmarks.stream_shop import StreamShop
 from benchmarks.stream_world import cluster_options, fill_lists, publish, start_stack
 from contracts.errors import LiveshelfError, LocalStackError
@@ -83,12 +83,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except LiveshelfError as exc:
         print(f"bench-freshness: {exc}", file=sys.stderr)
         return 1
-    settings = stream_settings().groups()
-    if given.quick or given.only or given.flink or given.set:
-        print(f"not for the history: {vars(given)}")
-        print(result_line(figures, machine=before, settings=settings), flush=True)
-    else:
-        finish("bench-freshness", figures, machine=before, settings=settings)
+    other = changed(given, _arguments([]))
+    finish("bench-freshness", figures, machine=before, settings=stream_settings().groups(), other=other)
     return 0
 
 

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import psutil
 
-from benchmarks.report import finish, machine, result_line
+from benchmarks.report import changed, finish, machine
 from benchmarks.stream_redis import memory_mib
 from benchmarks.stream_run import Progress
 from benchmarks.stream_shop import StreamShop
@@ -76,12 +76,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         "growth": {name: round(value, 4) for name, value in grew.items()},
     }
     print(f"  growth after the first time to live: {figures['growth']}; expected at most {_LEAST_FLAT:.0%}")
-    settings = stream_settings().groups()
-    if vars(given) != vars(_arguments([])):
-        print(f"not for the history: {vars(given)}")
-        print(result_line(figures, machine=before, settings=settings), flush=True)
-    else:
-        finish("bench-state", figures, machine=before, settings=settings)
+    other = changed(given, _arguments([]))
+    finish("bench-state", figures, machine=before, settings=stream_settings().groups(), other=other)
     return 0 if given.quick else int(worst > _LEAST_FLAT)
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-from benchmarks.report import finish, machine, result_line
+from benchmarks.report import changed, finish, machine
 from benchmarks.stream_outcomes import outcomes
 from benchmarks.stream_redis import command_calls, sets_per_s, value_bytes, written
 from benchmarks.stream_run import Run, measure
@@ -33,6 +33,8 @@ __all__ = ["Whole", "feature_us", "main", "result_of", "summary_of"]
 
 _FEATURE: Final = re.compile(r"\b(item|user)_\w+")
 _QUICK: Final = 120_000
+_LENGTH: Final = ("events", "repeats")
+"""What may be said of a run that is for the history."""
 _USER_KEYS: Final = user_key("default", "*")
 
 
@@ -95,13 +97,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"bench-stream: {exc}\nlogs stay below {scratch}", file=sys.stderr)
         return 1
     shutil.rmtree(scratch, ignore_errors=True)
-    settings = stream_settings().groups()
-    other = given.theta or given.people_exponent != StreamShop().person_exponent
-    if given.quick or given.flink or other or given.no_references or given.no_features or given.tried:
-        print(f"not for the history: {vars(given)}")
-        print(result_line(figures, machine=before, settings=settings, repeats=given.repeats), flush=True)
-    else:
-        finish("bench-stream", figures, machine=before, settings=settings, repeats=given.repeats)
+    settings, other = stream_settings().groups(), changed(given, _arguments([]), _LENGTH)
+    finish("bench-stream", figures, machine=before, settings=settings, repeats=given.repeats, other=other)
     return 0
 
 

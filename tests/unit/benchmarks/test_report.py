@@ -64,6 +64,17 @@ def test_each_result_is_added_to_the_history_and_printed_last(
     assert json.loads(last.removeprefix("RESULT "))["value"] == 2
 
 
+def test_what_was_measured_with_other_options_is_printed_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    history = tmp_path / "history.jsonl"
+    finish("bench-some", {"value": 3}, machine=MACHINE, settings={}, other={"people": 9}, history=history)
+    assert not history.exists()
+    said, result = capsys.readouterr().out.splitlines()
+    assert said == "not for the history: people is 9"
+    assert json.loads(result.removeprefix("RESULT "))["value"] == 3
+
+
 @pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="proportional set sizes need Linux")
 def test_the_peak_of_memory_counts_what_was_held_in_between() -> None:
     def wait_for(mib: int) -> int:
