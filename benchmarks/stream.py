@@ -28,6 +28,7 @@ from contracts.errors import LiveshelfError, LocalStackError
 from contracts.keys import user_key
 from deploy.stream_settings import stream_settings
 from local.stack import Stack
+from streaming.stages import STAGES
 
 __all__ = ["Whole", "feature_us", "main", "result_of", "summary_of"]
 
@@ -72,6 +73,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar="KEY=VALUE,…",
         help="one more run with these options of the job, to see what a setting does",
     )
+    parser.add_argument("--stages", action="store_true", help="also the job cut off behind each of its stages")
     parser.add_argument("--no-features", action="store_true", help="not what each feature's running value costs")
     parser.add_argument("--no-references", action="store_true")
     parser.add_argument("--quick", action="store_true", help=f"{_QUICK:,} events, one repeat: does it work")
@@ -124,6 +126,8 @@ class _Bench:
                 for tried in self._given.tried:
                     print(f"  with {tried}:")
                     self._whole(stack, degree, sent, [f"--option={option}" for option in tried.split(",")])
+                for stage in STAGES if self._given.stages else ():
+                    self._stage(stack, degree, sent, stage)
                 if not self._given.no_references:
                     reference = measure(stack, "json", self._files(degree), sent.lines)
                     parse[str(degree)] = reference.events_per_s
@@ -159,6 +163,16 @@ class _Bench:
         )
         _tell(degree, done, sent)
         return done
+
+    def _stage(self, stack: Stack, degree: int, sent: Sent, stage: str) -> None:
+        clear(stack)
+        fill_lists(stack, self._shop)
+        run = measure(stack, stage, self._files(degree), sent.lines)
+        print(
+            f"  parallelism {degree}, the job up to {stage}: {run.events_per_s:,.0f} events/s, "
+            f"{run.events_per_cpu_s:,.0f} a CPU-second"
+        )
+        _tell_shares(run)
 
     def _last(self, stack: Stack, degree: int, sent: Sent, runs: Sequence[Whole]) -> dict[str, Any]:
         """The references and figures that are taken once, on the stack of the last degree."""
@@ -206,6 +220,10 @@ def _tell(degree: int, done: Whole, sent: Sent) -> None:
         f"{done.outcomes}, {done.redis_writes:,} Redis writes, {done.value_bytes} bytes a person, {run.seconds:.0f} s; "
         f"sent {sent.lines:,}; gauges {run.gauges}"
     )
+    _tell_shares(run)
+
+
+def _tell_shares(run: Run) -> None:
     for step, part in run.share.items():
         print(f"    {100 * part:5.1f} %  {run.us.get(step, 0.0):7.2f} µs an event  {step}")
 

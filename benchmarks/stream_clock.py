@@ -29,10 +29,10 @@ STEPS: Final = {
     "Redis client": ("stores.cluster:Cluster.start", "stores.cluster:Started.results"),
     "decode people": ("streaming.stored:StoredPeople.values",),
     "lists of the training": ("streaming.batch_lists:BatchLists.missing", "streaming.batch_lists:BatchLists.learn"),
-    "merge people": ("streaming.shelf_writer:revise",),
+    "merge people": ("streaming.shelf_writer:ShelfWriter._merge",),
     "score": ("streaming.shelf_writer:ShelfWriter._score",),
     "put lists together": ("streaming.live_blocks:live_blocks",),
-    "encode people": ("streaming.shelf_writer:ShelfWriter._replacement",),
+    "encode people": ("streaming.shelf_writer:ShelfWriter._replacements",),
     "recommend, the rest": ("streaming.shelf_writer:ShelfWriter.write_columns",),
 }
 """Step → the functions that do it, ``module:name``; what a function of another step does within it is not counted."""
@@ -45,8 +45,8 @@ class Clock:
 
     Args:
         path: the file (JSON, seconds by step).
-        now: processor seconds of the calling thread. A call that is timed takes about 1 µs longer, which makes about
-            2 µs an event.
+        now: processor seconds of the calling thread. A call that is timed takes about 1 µs longer, so what is called
+            for each person is not.
     """
 
     def __init__(self, path: Path, now: Callable[[], float] = time.thread_time) -> None:

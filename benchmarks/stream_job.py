@@ -14,10 +14,11 @@ from contracts.settings import Settings, load
 from streaming.job import build, build_until, environment, submit
 from streaming.sinks import create_sinks
 from streaming.source import RECORDS
+from streaming.stages import STAGES
 
 __all__ = ["PARTS", "create_files"]
 
-PARTS: Final = ("whole", "json", "parsed", "events", "windows", "bucketed", "served", "features")
+PARTS: Final = ("whole", "json", *STAGES, "features")
 _SHARD: Final = "shardId-000000000000"
 _SEQUENCE: Final = "49660000000000000000000000000000000000000000000000000002"
 

@@ -1,7 +1,7 @@
 """The job graph: source, parse, de-duplicate, running buckets, serve; windows and rejected records to S3."""
 
 from collections.abc import Callable, Iterable
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from pyflink.common import Configuration
 from pyflink.datastream import DataStream, StreamExecutionEnvironment
@@ -16,12 +16,11 @@ from streaming.parsing import PARSED, parse_function
 from streaming.serve import SERVE_ARGUMENTS, serve_function
 from streaming.sinks import create_sinks
 from streaming.source import RECORDS, create_source
+from streaming.stages import Stage
 
 __all__ = [
     "JOB_NAME",
-    "STAGES",
     "Create",
-    "Stage",
     "build",
     "build_until",
     "environment",
@@ -31,10 +30,6 @@ __all__ = [
 ]
 
 JOB_NAME = "liveshelf"
-
-Stage = Literal["parsed", "events", "windows", "bucketed", "served"]
-STAGES: Final[tuple[Stage, ...]] = ("parsed", "events", "windows", "bucketed", "served")
-"""Where :func:`build_until` can cut the job, in the order of the work."""
 
 Create = Callable[[StreamTableEnvironment, Settings], None]
 """Creates tables: ``records`` as :func:`streaming.source.create_source` has it, or those of the sinks."""
@@ -78,22 +73,18 @@ def build(
 
 
 def build_until(tables: StreamTableEnvironment, settings: Settings, stage: Stage, *, source: Create) -> StatementSet:
-    """The job up to a stage, whose rows go nowhere: what a part costs is the difference of two such jobs.
-
-    ``windows`` is the two event-time windows without the running sums, ``bucketed`` the running sums without windows,
-    and ``served`` everything but the files of the windows and of the rejected records.
-    """
+    """The job up to a stage (:mod:`streaming.stages`), whose rows go nowhere."""
     _views(tables, settings, source, stage)
     statements = tables.create_statement_set()
     nothing = TableDescriptor.for_connector("blackhole").build()
-    if stage == "windows":
+    if stage in ("windows", "counted"):
         for entity, column, features in _ENTITIES:
             rows = tables.sql_query(sql.windows("events", entity, column, features))
             statements.add_insert(nothing, rows)
-    elif stage == "served":
+    if stage == "served":
         statements.add_insert(nothing, tables.sql_query(sql.served_rows("scored")))
-    else:
-        statements.add_insert(nothing, tables.from_path(stage))
+    elif stage != "windows":
+        statements.add_insert(nothing, tables.from_path("bucketed" if stage == "counted" else stage))
     return statements
 
 

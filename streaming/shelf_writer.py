@@ -152,13 +152,24 @@ class ShelfWriter:
         """Merge, score, and begin to write one part."""
         now_ms = now_ns // 1_000_000
         values = self._people.values(asked, snapshots, now_ms)
-        for who, person in people.items():
-            revise(values[who].packed, person, self._keep(snapshots[who[0]]), now_ms, 1000 * self._settings.user_ttl_s)
+        self._merge(people, values, snapshots, now_ms)
         people = self._join_owners(people, values, snapshots, now_ms)
         self._score(values, snapshots, now_ms)
-        commands = [self._replacement(who, value, now_ns // 1000) for who, value in values.items()]
+        commands = self._replacements(values, now_ns // 1000)
         before = self._now_ns()
         return _Written(self._cluster.start([*commands, *self._aliases(people, values)]), people, values, before)
+
+    def _merge(
+        self,
+        people: dict[Who, Person],
+        values: dict[Who, Value],
+        snapshots: dict[str, Snapshot | None],
+        now_ms: int,
+    ) -> None:
+        held_ms = 1000 * self._settings.user_ttl_s
+        keep = {shop: self._keep(snapshot) for shop, snapshot in snapshots.items()}
+        for who, person in people.items():
+            revise(values[who].packed, person, keep[who[0]], now_ms, held_ms)
 
     def _take(self, written: "_Written", values: dict[Who, Value], lost: dict[Who, Person]) -> None:
         won = written.started.results()
@@ -170,9 +181,14 @@ class ShelfWriter:
             else:
                 lost[who] = written.people[who]
 
-    def _replacement(self, who: Who, value: Value, now_us: int) -> Command:
-        value.rev = next_rev(value.rev, now_us)
-        return compare_and_set(user_key(*who), value.head, pack(value.rev, value.packed), self._settings.user_ttl_s)
+    def _replacements(self, values: dict[Who, Value], now_us: int) -> list[Command]:
+        """The guarded writes, each value with a revision of its own."""
+        commands = []
+        for who, value in values.items():
+            value.rev = next_rev(value.rev, now_us)
+            data = pack(value.rev, value.packed)
+            commands.append(compare_and_set(user_key(*who), value.head, data, self._settings.user_ttl_s))
+        return commands
 
     def _join_owners(
         self,
