@@ -145,3 +145,9 @@ def large(synthesise: Callable[..., Deployment]) -> Deployment:
     certificate = f"arn:aws:acm:us-east-1:{ACCOUNT}:certificate/00000000-0000-0000-0000-000000000000"
     own = ("--domain", "shop.example", "--certificate-arn", certificate)
     return synthesise("large", "--aurora", "--shops", "tea,cups", "--alarm-email", "oncall@shop.example", *own)
+
+
+@pytest.fixture(params=["dev", "large"])
+def each(request: pytest.FixtureRequest) -> Any:
+    """Both sizes, one after the other."""
+    return request.getfixturevalue(request.param)
