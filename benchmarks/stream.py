@@ -34,8 +34,8 @@ __all__ = ["Whole", "feature_us", "main", "result_of", "summary_of"]
 
 _FEATURE: Final = re.compile(r"\b(item|user)_\w+")
 _QUICK: Final = 120_000
-_LENGTH: Final = ("events", "repeats")
-"""What may be said of a run that is for the history."""
+_FREE: Final = ("events", "repeats", "degrees")
+"""What may be said of a run that is for the history; the last is told by another option."""
 _USER_KEYS: Final = user_key("default", "*")
 
 
@@ -99,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"bench-stream: {exc}\nlogs stay below {scratch}", file=sys.stderr)
         return 1
     shutil.rmtree(scratch, ignore_errors=True)
-    settings, other = stream_settings().groups(), changed(given, _arguments([]), _LENGTH)
+    settings, other = stream_settings().groups(), changed(given, _arguments([]), _FREE)
     finish("bench-stream", figures, machine=before, settings=settings, repeats=given.repeats, other=other)
     return 0
 

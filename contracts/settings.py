@@ -62,8 +62,8 @@ class StreamingSettings:
     user_ttl_s: int = 30 * 24 * 3600
     item_ttl_s: int = 26 * 3600
     kept_people: int = 10_000
-    """Of how many people a worker keeps the value that it wrote last, some 4 KB each; they are not read again for the
-    next event of the same five minutes."""
+    """Of how many people each subtask keeps the value that it wrote last, 4 to 8 KB each; they are not read again for
+    the next event of the same five minutes."""
     pointer_poll_s: float = 2.0
     snapshot_cache: str = "/tmp/liveshelf-snapshots"
     """A local folder; the managed service offers nothing but /tmp."""

@@ -17,15 +17,19 @@ _PAST_S: Final = 2 * BUCKET_MS // 1000
 
 
 class KeptPeople:
-    """The values of the ``size`` people written last; for one thread.
+    """The values of at most ``size`` people, those written last; for one thread.
 
-    Nothing hangs on a value being up to date: it is written back under the guard of its revision, so where somebody
-    else has written, or Redis has lost the key, the write is refused and the person is read. A value is given out once:
-    whoever takes it changes it.
+    A value need not be up to date: it is written back under the guard of its revision, so where somebody else has
+    written, or Redis has lost the key, the write is refused and the person is read. A value is given out once: whoever
+    takes it changes it.
 
-    It is kept for the events of its newest bucket only. A later bucket of the person may be counted by another subtask,
-    and a value from before that would be refused nearly always. So values of past buckets go, whether there is room or
-    not: where few people act, nobody is remembered for long.
+    That guard is of one key. So a visitor who is known, or becomes known with this news, is always read: their actions
+    go to their owner's value as well, which would take in what the visitor's own key no longer holds (of a person who
+    was deleted, or on a device that has been somebody else's since).
+
+    A value is kept for the events of its newest bucket only. A later bucket of the person may be counted by another
+    subtask, and a value from before that would be refused nearly always. As others are written, values of buckets long
+    past go, even where there is room.
     """
 
     def __init__(self, size: int) -> None:
@@ -35,23 +39,24 @@ class KeptPeople:
     def take(self, who: Who, person: Person) -> Kept | None:
         """The value to go on with, if there is one for this news."""
         found = self._values.pop(who, None)
-        return found[1] if found and found[0] == _bucket(person) else None
+        return found[1] if found and found[0] == _bucket(person) and not person.owner else None
 
     def keep(self, who: Who, person: Person, rev: str, packed: Packed) -> None:
         """This value was written with this revision, for this news."""
         bucket = _bucket(person)
-        if bucket == _NOWHERE:
+        if bucket == _NOWHERE or packed.owner:
             self._values.pop(who, None)
             return
         self._values[who] = bucket, (rev, packed)
         self._values.move_to_end(who)
-        while len(self._values) > self._size or self._first() < bucket - _PAST_S:
+        while len(self._values) > self._size or self._oldest() < bucket - _PAST_S:
             self._values.popitem(last=False)
 
     def __len__(self) -> int:
         return len(self._values)
 
-    def _first(self) -> int:
+    def _oldest(self) -> int:
+        """The bucket of the value that was written first."""
         return next(iter(self._values.values()))[0]
 
 

@@ -182,7 +182,7 @@ class ShelfWriter:
                 lost[who] = written.people[who]
 
     def _replacements(self, values: dict[Who, Value], now_us: int) -> list[Command]:
-        """The guarded writes, each value with a revision of its own."""
+        """The guarded writes. Each value gets a revision of its own."""
         commands = []
         for who, value in values.items():
             value.rev = next_rev(value.rev, now_us)

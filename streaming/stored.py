@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 @dataclass(slots=True)
 class Value:
     """A stored value and what becomes of it. ``head`` is what it began with when it was read, ``b""`` for none; ``rev``
-    is that as a revision, if it was one.
+    is that as a revision, if it was one, and from when it is to be written on its new one.
     """
 
     head: bytes

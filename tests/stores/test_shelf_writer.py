@@ -19,6 +19,7 @@ from local.valkey import cluster as valkey_cluster
 from stores.cluster import Cluster, Started
 from stores.scripts import Command
 from streaming.batching import EventRow
+from streaming.kept_people import KeptPeople
 from streaming.measures import Measures
 from streaming.shelf_writer import ShelfWriter
 
@@ -29,6 +30,9 @@ BUCKET_MS = NOW_MS // 300_000 * 300_000
 ITEMS = [f"I{at}" for at in range(8)]
 CATEGORIES = {item: f"C{at % 2}" for at, item in enumerate(ITEMS)}
 SILENT = ("identify", "impression")
+LENT = (("u.0", "3"), ("u.1", "4"), ("u.1", "3"), ("u.2", "4"))
+"""Visitors who are now one user and now another."""
+PEOPLE = ("u.0", "u.1", "u.2", "a.3", "a.4")
 
 
 class Watched(Cluster):
@@ -116,12 +120,13 @@ def counts() -> Counts:
 @pytest.fixture
 def make_writer(redis: Watched, snapshot: Snapshot, counts: Counts) -> Callable[[], ShelfWriter]:
     models: Any = One(snapshot)
+    clock = itertools.count(NOW_MS * 1_000_000, 1000)  # a microsecond a look: no two writers share a revision
 
     def make() -> ShelfWriter:
         """A worker of its own, with caches of its own."""
         measures = Measures(counts)
         category = lambda _, item: CATEGORIES.get(item, "")  # noqa: E731
-        return ShelfWriter(redis, models, StreamingSettings(), measures, lambda: NOW_MS * 1_000_000, category)
+        return ShelfWriter(redis, models, StreamingSettings(), measures, lambda: next(clock), category)
 
     return make
 
@@ -149,7 +154,9 @@ def row(
     return EventRow(*head, kind not in SILENT, bucket, item_values, user_values)
 
 
-def traffic(shop: str, draw: random.Random) -> list[EventRow]:
+def traffic(
+    shop: str, draw: random.Random, identifies: Sequence[tuple[str, str]] = (("u.0", "3"), ("u.1", "4"))
+) -> list[EventRow]:
     """Events of five people, two of them visitors who identify at some time, with running values as the job counts."""
     rows: list[EventRow] = []
     people, items = dict.fromkeys(range(9), 0), dict.fromkeys(ITEMS, 0)
@@ -157,7 +164,7 @@ def traffic(shop: str, draw: random.Random) -> list[EventRow]:
         person, item = draw.randrange(5), draw.choice(ITEMS)
         subject = f"u.{person}" if person < 3 else f"a.{person}"
         if draw.random() < 0.1:
-            user, visitor = draw.choice([("u.0", "3"), ("u.1", "4")])
+            user, visitor = draw.choice(identifies)
             rows.append(row(shop, number, user, kind="identify", anonymous=visitor))
             continue
         people[person] += 1
@@ -173,7 +180,7 @@ def traffic(shop: str, draw: random.Random) -> list[EventRow]:
 def stored(redis: Watched, shop: str) -> dict[str, Any]:
     """Everything of a shop that has to come out the same."""
     values: dict[str, Any] = {}
-    for subject in ("u.0", "u.1", "u.2", "a.3", "a.4"):
+    for subject in PEOPLE:
         if data := redis.get_many([user_key(shop, subject)])[0]:
             value = decode_user(data)
             live = value.live
@@ -295,6 +302,71 @@ def test_a_batch_that_could_not_be_written_leaves_nothing_behind(
         writer.write([row("torn", 2, "u.1", "I2", seen=2)])
     writer.write([row("torn", 3, "u.1", "I3", seen=3)])
     assert [action.event_id for action in redis.user("torn", "u.1").actions] == ["e001", "e003"]
+
+
+def forget(redis: Watched, shop: str, user: str, visitor: str) -> None:
+    keys = user_key(shop, user), user_key(shop, f"a.{visitor}"), alias_key(shop, visitor)
+    redis.execute([("DEL", key) for key in keys])
+
+
+def test_a_deleted_user_does_not_come_back_by_a_visitor(
+    redis: Watched, make_writer: Callable[[], ShelfWriter]
+) -> None:
+    writer = make_writer()
+    writer.write([row("gone", 1, "a.3", "I1")])
+    writer.write([row("gone", 2, "u.0", kind="identify", anonymous="3")])
+    writer.write([row("gone", 3, "a.3", "I3", seen=2)])
+    assert [action.event_id for action in redis.user("gone", "u.0").actions] == ["e001", "e003"]
+    forget(redis, "gone", "u.0", "3")
+    writer.write([row("gone", 4, "a.3", "I4", seen=3)])
+    assert redis.get_many([user_key("gone", "u.0")]) == [None]
+    assert [action.event_id for action in redis.user("gone", "a.3").actions] == ["e004"]
+
+
+def test_who_signs_in_after_a_deletion_gets_nothing_of_before(
+    redis: Watched, make_writer: Callable[[], ShelfWriter]
+) -> None:
+    writer = make_writer()
+    writer.write([row("anew", 1, "a.3", "I1")])
+    make_writer().write([row("anew", 2, "u.0", kind="identify", anonymous="3")])
+    forget(redis, "anew", "u.0", "3")
+    writer.write([row("anew", 4, "a.3", "I4", seen=3), row("anew", 5, "u.0", kind="identify", anonymous="3")])
+    assert [action.event_id for action in redis.user("anew", "u.0").actions] == ["e004"]
+
+
+def test_a_visitor_of_somebody_else_by_now_brings_nothing_to_the_one_before(
+    redis: Watched, make_writer: Callable[[], ShelfWriter]
+) -> None:
+    writer = make_writer()
+    writer.write([row("lent", 1, "u.0", kind="identify", anonymous="3")])
+    writer.write([row("lent", 2, "a.3", "I1")])
+    make_writer().write([row("lent", 3, "u.1", kind="identify", anonymous="3")])
+    writer.write([row("lent", 4, "a.3", "I4", seen=2)])
+    assert [action.event_id for action in redis.user("lent", "u.0").actions] == ["e002"]
+    assert [action.event_id for action in redis.user("lent", "u.1").actions] == ["e002", "e004"]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_is_kept_changes_nothing_but_reads(
+    redis: Watched, make_writer: Callable[[], ShelfWriter], monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """Two workers, any batches, owners that change and keys that go in between: as if each person were always read."""
+
+    def play(shop: str) -> None:
+        draw = random.Random(seed)
+        workers, rows = [make_writer(), make_writer()], traffic(shop, draw, LENT)
+        cuts = sorted(draw.sample(range(1, len(rows)), 25))
+        for start, end in zip([0, *cuts], [*cuts, len(rows)], strict=True):
+            draw.choice(workers).write(rows[start:end])
+            if draw.random() < 0.2:
+                redis.execute([("DEL", user_key(shop, draw.choice(PEOPLE)))])
+
+    play(f"kept{seed}")
+    with_kept = redis.reads
+    monkeypatch.setattr(KeptPeople, "take", lambda *_: None)
+    play(f"read{seed}")
+    assert with_kept < redis.reads - with_kept
+    assert stored(redis, f"kept{seed}") == stored(redis, f"read{seed}")
 
 
 def test_a_store_that_lost_everything_is_filled_again_as_people_act(

@@ -1,6 +1,6 @@
 """What was written last is at hand for news of the same bucket, once, and for so many people only."""
 
-from contracts.packed import Packed
+from contracts.packed import Owner, Packed
 from streaming.batching import Person
 from streaming.kept_people import KeptPeople
 
@@ -55,3 +55,11 @@ def test_values_of_past_buckets_go_when_somebody_acts() -> None:
     kept.keep(CAT, news(1200), "r3", Packed())
     assert len(kept) == 2
     assert kept.take(ANN, news(300)) is None
+
+
+def test_a_visitor_who_has_an_owner_or_gets_one_is_read() -> None:
+    kept, owner = KeptPeople(9), Owner(1, "u.ann")
+    kept.keep(BEN, news(300), "r1", Packed(owner=owner))
+    assert kept.take(BEN, news(300)) is None
+    kept.keep(BEN, news(300), "r2", Packed())
+    assert kept.take(BEN, Person(buckets={300: (1.0,)}, owner=owner)) is None
