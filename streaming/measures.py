@@ -39,7 +39,9 @@ SERVING: Final = (
     ),
     Metric("late", "counter", "events", "received more than 10 min after they occurred: in no live feature"),
     Metric("lists_written", "counter", "lists", "live lists computed and written"),
-    Metric("conflicts", "counter", "values", "people whose value had changed or gone before it was written; done again"),
+    Metric(
+        "conflicts", "counter", "values", "people whose value had changed or gone before it was written; done again"
+    ),
     Metric("unreadable", "counter", "values", "stored values that could not be decoded, and were replaced"),
     Metric("batch_rows", "gauge", "events", "size of the newest batch"),
     Metric("redis_ms", "gauge", "ms", "how long the newest batch waited for Redis to write"),

@@ -309,9 +309,7 @@ def forget(redis: Watched, shop: str, user: str, visitor: str) -> None:
     redis.execute([("DEL", key) for key in keys])
 
 
-def test_a_deleted_user_does_not_come_back_by_a_visitor(
-    redis: Watched, make_writer: Callable[[], ShelfWriter]
-) -> None:
+def test_a_deleted_user_does_not_come_back_by_a_visitor(redis: Watched, make_writer: Callable[[], ShelfWriter]) -> None:
     writer = make_writer()
     writer.write([row("gone", 1, "a.3", "I1")])
     writer.write([row("gone", 2, "u.0", kind="identify", anonymous="3")])
