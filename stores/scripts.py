@@ -83,17 +83,17 @@ def grow_buckets(key: str, buckets: Mapping[int, Sequence[float]], ttl_s: int, o
 
     Buckets that start before ``oldest_s`` may be dropped once a key holds more than a day of them.
     """
-    fields = [part for start, values in buckets.items() for part in (start, ",".join(map(_text, values)))]
+    fields = [part for start, values in buckets.items() for part in (start, _text(values))]
     return ("EVALSHA", _GROW_BUCKETS_SHA, 1, key, ttl_s, oldest_s, *fields)
 
 
-def _text(value: float) -> str:
-    """The shortest text of a number that reads back as it.
+def _text(values: Sequence[float]) -> str:
+    """Numbers with commas between, each as the shortest text that reads back as it.
 
-    >>> _text(3.0), _text(0.1), _text(7)
-    ('3', '0.1', '7')
+    >>> _text([3.0, 0.1, 7, 10.05, 1e22, 20.0])
+    '3,0.1,7,10.05,1e+22,20'
     """
-    return repr(value).removesuffix(".0")
+    return ",".join([*map(repr, values), ""]).replace(".0,", ",")[:-1]
 
 
 def set_pointer(key: str, rev: str, value: bytes) -> Command:

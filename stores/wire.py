@@ -4,7 +4,7 @@ redis-py's own pipeline takes several times as long a command, in Python. Answer
 bytes, numbers, lists, ``dict``, ``None``, and exceptions for errors; ``SET`` answers ``b"OK"``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import hiredis
@@ -17,6 +17,7 @@ from stores.scripts import Command
 __all__ = ["PROTOCOL", "Exchange"]
 
 PROTOCOL: Final = 3
+_PIECE: Final = 32 * 1024
 
 
 class Exchange:
@@ -34,8 +35,7 @@ class Exchange:
         try:
             if renewal:
                 renewal.see(self._connection)
-            packed = b"".join(map(hiredis.pack_command, commands))
-            self._connection.send_packed_command([packed], check_health=False)  # type: ignore[no-untyped-call]
+            self._connection.send_packed_command(_pieces(commands), check_health=False)  # type: ignore[no-untyped-call]
         except BaseException:
             self.close()
             raise
@@ -58,6 +58,20 @@ class Exchange:
         self._over = True
         self._connection.disconnect()  # type: ignore[no-untyped-call]
         self._pool.release(self._connection)
+
+
+def _pieces(commands: Sequence[Command]) -> Iterator[bytes]:
+    """What is sent, in pieces: the server begins with the first while the next is packed, and none is so large that its
+    memory would be asked of the system each time."""
+    piece: list[bytes] = []
+    size = 0
+    for packed in map(hiredis.pack_command, commands):
+        piece.append(packed)
+        size += len(packed)
+        if size >= _PIECE:
+            yield b"".join(piece)
+            piece, size = [], 0
+    yield b"".join(piece)
 
 
 def _read(connection: Any, count: int) -> list[Any]:

@@ -15,7 +15,7 @@ from contracts.packed import Indexed, Packed, split_ids
 from contracts.snapshot import Snapshot
 from streaming.columns import Histories, LazyItems, Listed, ends_of
 
-__all__ = ["ABSENT_S", "PRESENT_S", "embed", "fresh", "histories_of_values", "listed_of_values", "place"]
+__all__ = ["ABSENT_S", "PRESENT_S", "block_of", "embed", "fresh", "histories_of_values", "listed_of_values", "place"]
 
 PRESENT_S: Final = 600
 """A list that is there is looked for again after ten minutes: a person's lists may have been deleted."""
@@ -23,11 +23,17 @@ ABSENT_S: Final = 30
 """One that is not there after half a minute: Redis may be filled again."""
 
 
+def block_of(packed: Packed, version: str) -> Indexed:
+    """The value's block, an empty one where it was of another model."""
+    known = packed.indexed
+    if known is None or known.version != version:
+        known = packed.indexed = Indexed(version)
+    return known
+
+
 def place(packed: Packed, snapshot: Snapshot) -> None:
     """Make the value's block one of this snapshot, with a place for each action (−1: the model does not know it)."""
-    known = packed.indexed
-    if known is None or known.version != snapshot.version:
-        known = packed.indexed = Indexed(snapshot.version)
+    known = block_of(packed, snapshot.version)
     missing = len(packed.letters) - len(known.rows) // 4
     if missing == 0:
         return
@@ -40,19 +46,16 @@ def place(packed: Packed, snapshot: Snapshot) -> None:
     known.rows += snapshot.rows(items).astype("<i4", copy=False).tobytes()
 
 
-def embed(packed: Packed, rows: npt.NDArray[np.int32], scores: npt.NDArray[np.float32], now_ms: int) -> None:
-    """Put the person's list of the last training, or that there is none, into the value's block."""
-    known = packed.indexed
-    assert known is not None  # place() comes first
+def embed(known: Indexed, rows: npt.NDArray[np.int32], scores: npt.NDArray[np.float32], now_ms: int) -> None:
+    """Put the person's list of the last training, or that there is none, into a value's block."""
     known.listed_s = now_ms // 1000
     known.list_rows = rows.astype("<i4", copy=False).tobytes()
     known.list_scores = scores.astype("<f4", copy=False).tobytes()
 
 
-def fresh(packed: Packed, now_ms: int) -> bool:
-    """Whether the block's list, or its absence, is young enough to be used as it is."""
-    known = packed.indexed
-    return known is not None and now_ms // 1000 - known.listed_s < (PRESENT_S if known.list_rows else ABSENT_S)
+def fresh(known: Indexed, now_s: int) -> bool:
+    """Whether the block's list, or its absence, is young enough at these epoch seconds to be used as it is."""
+    return now_s - known.listed_s < (PRESENT_S if known.list_rows else ABSENT_S)
 
 
 def histories_of_values(values: Sequence[Packed], length: int) -> Histories:

@@ -28,12 +28,13 @@ class KeptPeople:
     was deleted, or on a device that has been somebody else's since).
 
     A value is kept for the events of its newest bucket only. A later bucket of the person may be counted by another
-    subtask, and a value from before that would be refused nearly always. As others are written, values of buckets long
-    past go, even where there is room.
+    subtask, and a value from before that would be refused nearly always. When a later bucket begins, values of buckets
+    long past go, even where there is room.
     """
 
     def __init__(self, size: int) -> None:
         self._size = size
+        self._newest = _NOWHERE
         self._values: OrderedDict[Who, tuple[int, Kept]] = OrderedDict()
 
     def take(self, who: Who, person: Person) -> Kept | None:
@@ -44,13 +45,16 @@ class KeptPeople:
     def keep(self, who: Who, person: Person, rev: str, packed: Packed) -> None:
         """This value was written with this revision, for this news."""
         bucket = _bucket(person)
+        self._values.pop(who, None)
         if bucket == _NOWHERE or packed.owner:
-            self._values.pop(who, None)
             return
         self._values[who] = bucket, (rev, packed)
-        self._values.move_to_end(who)
-        while len(self._values) > self._size or self._oldest() < bucket - _PAST_S:
+        if len(self._values) > self._size:
             self._values.popitem(last=False)
+        if bucket > self._newest:
+            self._newest = bucket
+            while self._oldest() < bucket - _PAST_S:
+                self._values.popitem(last=False)
 
     def __len__(self) -> int:
         return len(self._values)

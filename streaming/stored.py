@@ -81,9 +81,6 @@ class StoredPeople:
         answers = asked.started.results()[asked.before :]
         values = {who: self._value(data) for who, data in zip(asked.whos, answers, strict=False)}
         values.update({who: Value(rev.encode(), rev, packed) for who, (rev, packed) in asked.kept.items()})
-        for who, value in values.items():
-            if snapshot := snapshots[who[0]]:
-                indexed.place(value.packed, snapshot)
         self._embed(values, asked.lists, answers[len(asked.whos) :], snapshots, now_ms)
         if late := _without_list(values, snapshots, now_ms):
             self._embed(values, late, self._cluster.execute([("GET", key) for key in late]), snapshots, now_ms)
@@ -127,14 +124,15 @@ class StoredPeople:
                 continue
             ranked = self._batch_lists.learn(list(found), list(found.values()), snapshot, now_ms)
             for key, (rows, scores) in ranked.items():
-                indexed.embed(values[lists[key]].packed, rows, scores, now_ms)
+                indexed.embed(indexed.block_of(values[lists[key]].packed, snapshot.version), rows, scores, now_ms)
 
 
 def _without_list(values: Mapping[Who, Value], snapshots: Snapshots, now_ms: int) -> dict[str, Who]:
     return {
         batch_key(who[0], snapshot.version, who[1]): who
         for who, value in values.items()
-        if (snapshot := snapshots[who[0]]) and not indexed.fresh(value.packed, now_ms)
+        if (snapshot := snapshots[who[0]])
+        and not indexed.fresh(indexed.block_of(value.packed, snapshot.version), now_ms // 1000)
     }
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from contracts.lists import Action, RecommendationList, UserValue, decode_user, encode_value
-from contracts.packed import LETTERS, Packed, pack, split_ids, unpack
+from contracts.packed import LETTERS, Indexed, Packed, pack, split_ids, unpack
 from contracts.snapshot import Manifest, ModelSettings, Snapshot, write_snapshot
 from streaming import indexed
 from streaming.batching import Person
@@ -71,23 +71,24 @@ def test_another_model_makes_the_block_anew_and_asks_for_its_list(
     packed = Packed()
     revise(packed, Person(actions=[(NOW_MS, "e", "v", "I0")]), 8, NOW_MS)
     indexed.place(packed, snapshot)
-    indexed.embed(packed, np.array([3, -1], np.int32), np.array([1.0, 0.5], np.float32), NOW_MS)
-    assert indexed.fresh(packed, NOW_MS)
-    indexed.place(packed, open_snapshot("v2", ITEMS[::-1]))
-    assert not indexed.fresh(packed, NOW_MS)
+    known = indexed.block_of(packed, snapshot.version)
+    indexed.embed(known, np.array([3, -1], np.int32), np.array([1.0, 0.5], np.float32), NOW_MS)
+    assert indexed.fresh(known, NOW_MS // 1000)
+    other = open_snapshot("v2", ITEMS[::-1])
+    indexed.place(packed, other)
+    assert not indexed.fresh(indexed.block_of(packed, other.version), NOW_MS // 1000)
     assert packed.indexed is not None
     assert np.frombuffer(packed.indexed.rows, "<i4").tolist() == [29]
     assert indexed.listed_of_values([packed]).rows.tolist() == []
 
 
-def test_a_list_is_looked_for_again_after_ten_minutes_and_its_absence_after_half_a_minute(snapshot: Snapshot) -> None:
-    packed, rows, scores = Packed(), np.array([1], np.int32), np.ones(1, np.float32)
-    assert not indexed.fresh(packed, NOW_MS)
-    indexed.place(packed, snapshot)
-    indexed.embed(packed, rows, scores, NOW_MS)
-    assert [indexed.fresh(packed, NOW_MS + 1000 * s) for s in (0, 599, 600)] == [True, True, False]
-    indexed.embed(packed, rows[:0], scores[:0], NOW_MS)
-    assert [indexed.fresh(packed, NOW_MS + 1000 * s) for s in (0, 29, 30)] == [True, True, False]
+def test_a_list_is_looked_for_again_after_ten_minutes_and_its_absence_after_half_a_minute() -> None:
+    known, rows, scores, now_s = Indexed("v1"), np.array([1], np.int32), np.ones(1, np.float32), NOW_MS // 1000
+    assert not indexed.fresh(known, now_s)
+    indexed.embed(known, rows, scores, NOW_MS)
+    assert [indexed.fresh(known, now_s + s) for s in (0, 599, 600)] == [True, True, False]
+    indexed.embed(known, rows[:0], scores[:0], NOW_MS)
+    assert [indexed.fresh(known, now_s + s) for s in (0, 29, 30)] == [True, True, False]
 
 
 def people(seed: int, most: int) -> list[list[Action]]:
@@ -126,7 +127,7 @@ def test_a_stored_list_is_the_list_reasons_included_of_people_with_more_actions_
     )
     for value in values:
         indexed.place(value, snapshot)
-        indexed.embed(value, snapshot.rows(batch.items), np.array(batch.scores, np.float32), NOW_MS)
+        indexed.embed(indexed.block_of(value, "v1"), snapshot.rows(batch.items), np.array(batch.scores, np.float32), NOW_MS)
     histories = indexed.histories_of_values(values, 4)
     ranked = live_arrays(snapshot, histories, indexed.listed_of_values(values), 10, NOW_MS)
     stored = live_blocks(ranked, histories, values, "v1", NOW_MS, Names.of(snapshot.items))
