@@ -127,7 +127,8 @@ def test_a_stored_list_is_the_list_reasons_included_of_people_with_more_actions_
     )
     for value in values:
         indexed.place(value, snapshot)
-        indexed.embed(indexed.block_of(value, "v1"), snapshot.rows(batch.items), np.array(batch.scores, np.float32), NOW_MS)
+        block = indexed.block_of(value, "v1")
+        indexed.embed(block, snapshot.rows(batch.items), np.array(batch.scores, np.float32), NOW_MS)
     histories = indexed.histories_of_values(values, 4)
     ranked = live_arrays(snapshot, histories, indexed.listed_of_values(values), 10, NOW_MS)
     stored = live_blocks(ranked, histories, values, "v1", NOW_MS, Names.of(snapshot.items))
