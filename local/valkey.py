@@ -85,9 +85,10 @@ def service(node: Node, memory_mib: int) -> Service:
         command += [f"--{key}", str(value)]
 
     def ready() -> bool:
+        """It answers, and it is ours: two stacks that start at once may choose one port, and one of them gets it."""
         try:
             with _client(node) as client:
-                return bool(client.ping())
+                return Path(client.config_get("dir")["dir"]).resolve() == node.folder.resolve()
         except redis.RedisError:
             return False
 

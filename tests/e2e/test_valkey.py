@@ -6,6 +6,7 @@ import signal
 import pytest
 import redis
 
+from contracts.errors import LocalStackError
 from local import valkey
 from local.health import wait_until
 from local.supervisor import Supervisor
@@ -67,3 +68,15 @@ def test_a_killed_node_comes_back_with_its_slots(started):
             return False
 
     wait_until(lambda: supervisor.restarts()["valkey-0"] == 1 and whole(), "the cluster", seconds=30)
+
+
+def test_a_server_of_another_stack_on_the_port_is_not_taken_for_ours(started, tmp_path, monkeypatch):
+    """Two stacks that choose their ports at the same moment may choose the same ones."""
+    _, nodes = started
+    port = int(nodes.split(",")[0].split(":")[1])
+    monkeypatch.setattr(valkey, "free_port", lambda preferred=None, *, avoid=(): port + len(avoid))
+    with (
+        Supervisor(tmp_path, say=lambda _: None) as supervisor,
+        pytest.raises(LocalStackError, match=r"(?s)valkey-0.*in use"),
+    ):
+        valkey.start(supervisor, nodes=1, memory_mib=64)
