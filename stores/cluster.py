@@ -78,7 +78,7 @@ class Cluster:
         """Connect through any of ``nodes``; the others are found from it.
 
         Args:
-            timeout_ms: bounds each round trip.
+            timeout_ms: bounds each wait for the network: a piece that is sent, a part of the answers.
             login: gives name and password whenever a connection is opened.
             renewal: reopens connections before their login ends; without one they stay open.
         """

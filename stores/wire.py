@@ -61,8 +61,8 @@ class Exchange:
 
 
 def _pieces(commands: Sequence[Command]) -> Iterator[bytes]:
-    """What is sent, in pieces: the server begins with the first while the next is packed, and none is so large that its
-    memory would be asked of the system each time."""
+    """What is sent, in pieces of 32 KB or a command more: the server begins with the first while the next is packed, and
+    their memory is not asked of the system each time."""
     piece: list[bytes] = []
     size = 0
     for packed in map(hiredis.pack_command, commands):

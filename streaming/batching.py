@@ -204,7 +204,7 @@ def _add_trends(change: Change) -> None:
     ]
     if not rows:
         return
-    # Not by ``@``: from a thousand rows on OpenBLAS takes a second thread for it, which then spins for 0.1 s.
+    # Not by ``@``: for 2,000 rows OpenBLAS takes a second thread, which then spins for 0.1 s.
     scores = np.einsum("ij,j->i", np.array([values for _, _, _, values in rows]), _WEIGHTS)
     for (shop, item, start, _), score in zip(rows, scores.tolist(), strict=True):
         if score > 0:
