@@ -61,7 +61,7 @@ class Exchange:
 
 
 def _pieces(commands: Sequence[Command]) -> Iterator[bytes]:
-    """What is sent, in pieces of 32 KB or a command more: the server begins with the first while the next is packed, and
+    """What is sent, in pieces of 32 KB or a command more: the server begins with one while the next is packed, and
     their memory is not asked of the system each time."""
     piece: list[bytes] = []
     size = 0
