@@ -202,10 +202,10 @@ class Cluster:
             except LookupError as exc:
                 message = f"no node serves slot {slot}"
                 raise RedisClusterException(message) from exc
-            members = groups.get(owner.name)
-            if members is None:
-                members, owners[owner.name] = groups.setdefault(owner.name, []), owner
-            members.append(i)
+            name = owner.name
+            if name not in groups:
+                groups[name], owners[name] = [], owner
+            groups[name].append(i)
         return [(owners[name], members, [commands[i] for i in members]) for name, members in groups.items()]
 
     def _round(
