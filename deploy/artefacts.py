@@ -13,7 +13,7 @@ from contracts.errors import SettingsError
 __all__ = ["IMAGE_TAG", "PATH", "Artefact", "Artefacts", "read_artefacts", "versioned_key"]
 
 IMAGE_TAG: Final = "current"
-"""Of the service's image, which is built and pushed by hand (docs/deploy.md)."""
+"""Of the service's image, which is built and pushed by hand; its digest is deployed (:mod:`deploy.images`)."""
 PATH: Final = Path("build") / "artefacts.json"
 _DIGITS: Final = 12
 

@@ -13,6 +13,8 @@ HOURS: Final = 730.0
 DAYS: Final = HOURS / 24
 SECONDS: Final = HOURS * 3600
 _GB: Final = 1e9
+_ALARM_METRICS: Final = 45
+"""An alarm costs by the figures that it looks at; with the service thirty alarms look at so many."""
 Prices = Mapping[str, float]
 Costs = dict[str, float]
 """US dollars a month by part."""
@@ -50,7 +52,7 @@ class Assumptions:
     events_a_request: int = 2
     """How many events the tracker sends at a time."""
     events_per_kpu: float = 2000.0
-    """3,419 events a CPU-second (docs/streaming.md), 60 % busy at the peak."""
+    """60 % busy at the peak, and of each vCPU two thirds of what a core did (docs/scaling.md)."""
     people_per_event_s: int = 10_000
     """With a list of the training; at most ``people_most``."""
     people_most: int = 50_000_000
@@ -215,12 +217,12 @@ def _network(profile: Profile, traffic: Traffic, usd: Prices, given: Assumptions
 
 
 def _watching(profile: Profile, traffic: Traffic, usd: Prices, given: Assumptions) -> float:
-    """Custom metrics of the job by level, 25 alarms, keys, and logs: a line for one request in a hundred."""
+    """Custom metrics of the job by level, alarms, keys, and logs: a line for one request in a hundred."""
     metrics = {"APPLICATION": 40, "TASK": 150, "OPERATOR": 300, "PARALLELISM": 300 * profile.flink_parallelism}
     logs_gb = 2 + (traffic.requests + traffic.events / given.events_a_request) / 100 * 300 / _GB
     return (
         metrics[profile.flink_metrics] * usd["metric_month"]
-        + 25 * usd["alarm_month"]
+        + _ALARM_METRICS * usd["alarm_month"]
         + 2 * usd["key_month"]
         + (logs_gb * usd["logs_gb"])
     )

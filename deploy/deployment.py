@@ -10,15 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from botocore.exceptions import ClientError
-
 from contracts.errors import DeploymentError, LiveshelfError
 from contracts.settings import Settings
 from deploy.application import Application
-from deploy.artefacts import IMAGE_TAG
 from deploy.assembly import Template
 from deploy.cdk.profiles import PROFILES
 from deploy.cloud import Cloud, connect, understood
+from deploy.images import with_image
 from deploy.pages import publish_pages
 from deploy.probe import Probe
 from deploy.releases import Releases
@@ -84,42 +82,22 @@ class Deployment:
             raise DeploymentError(message)
         return Releases(self.cloud, bucket, self.say)
 
-    def settle(self, templates: list[Template], bucket: str) -> list[str]:
-        """Bring all stacks to their templates, in order; returns the names of those that changed."""
-        kinds = {made["Type"] for each in templates for made in each.resources.values()}
-        wanting, changed = "AWS::ECS::Service" in kinds, []
-        for each in templates:
-            if wanting and each.unit != FOUNDATION:  # which makes the repository
-                self._require_image()
-                wanting = False
-            if self.stacks.deploy(each, bucket, self.tags):
-                changed.append(each.name)
-        return changed
+    @property
+    def repository(self) -> str:
+        """The name of the repository of the service's image, where the deployment has a service."""
+        return f"{self.prefix}-service"
 
-    def _require_image(self) -> None:
-        """Tasks that find no image fail after minutes, and their stack with them.
+    def with_image(self, templates: list[Template]) -> list[Template]:
+        """The templates with the service's image by its digest.
 
         Raises:
-            DeploymentError: it is not there; the message holds the commands that make it.
+            DeploymentError: they have a service, and its image is not there.
         """
-        name = f"{self.prefix}-service"
-        with understood(f"image repository {name}"):
-            try:
-                self.cloud.client("ecr").describe_images(repositoryName=name, imageIds=[{"imageTag": IMAGE_TAG}])
-            except ClientError as exc:
-                if exc.response["Error"]["Code"] not in ("ImageNotFoundException", "RepositoryNotFoundException"):
-                    raise
-            else:
-                return
-        host = f"{self.cloud.account}.dkr.ecr.{self.cloud.region}.amazonaws.com"
-        message = (
-            f"the service's image {host}/{name}:{IMAGE_TAG} is not there; make it, then repeat the command:\n"
-            f"    docker build --platform linux/amd64 -f deploy/service/Dockerfile -t {host}/{name}:{IMAGE_TAG} .\n"
-            f"    aws ecr get-login-password --region {self.cloud.region} | "
-            f"docker login --username AWS --password-stdin {host}\n"
-            f"    docker push {host}/{name}:{IMAGE_TAG}"
-        )
-        raise DeploymentError(message)
+        return with_image(self.cloud, self.repository, templates)
+
+    def settle(self, templates: list[Template], bucket: str) -> list[str]:
+        """Bring all stacks to their templates, in order; returns the names of those that changed."""
+        return [each.name for each in templates if self.stacks.deploy(each, bucket, self.tags)]
 
     def publish_pages(self) -> None:
         """The pages into their bucket, where the deployment has one."""

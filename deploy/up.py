@@ -83,10 +83,11 @@ def bring_up(place: Deployment, artefacts: Artefacts, templates: list[Template],
     if known:
         place.releases().upload_templates([foundation])
     place.stacks.deploy(foundation, known, place.tags)
+    templates = place.with_image(templates)  # only now: the foundation makes the repository
     releases = place.releases()
     releases.upload(artefacts, place.root)
     releases.upload_templates(templates)
-    place.settle([each for each in templates if each is not foundation], releases.bucket)
+    place.settle([each for each in templates if each.unit != FOUNDATION], releases.bucket)
     place.say("stream")
     place.application.start()
     place.check_output()

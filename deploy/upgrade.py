@@ -11,6 +11,7 @@ from contracts.errors import DeploymentError
 from deploy.artefacts import Artefacts
 from deploy.assembly import Template
 from deploy.deployment import Deployment, add_common, commit, run
+from deploy.images import image_of
 from deploy.releases import Release
 from deploy.up import prepared
 
@@ -20,6 +21,7 @@ _DESCRIPTION: Final = """\
 Upgrade a running deployment: take a snapshot of the stream, upload what is new, update the stacks in order, and wait
 until output flows. If a stack fails or no output comes, everything goes back by itself to the templates and the code
 of the release before, the stream to that snapshot; what arrived since is read again from the stream, and counted once.
+A service on Fargate gets the image that its repository's tag names now, and goes back to its own.
 
 The words of the CDK app are those of the last deployment unless others are given."""
 
@@ -44,11 +46,14 @@ def upgrade(place: Deployment, words: Sequence[str], dry_run: bool) -> None:
         raise DeploymentError(message)
     words = list(words) or before.words
     artefacts, templates = prepared(place.env, words)
+    templates = place.with_image(templates)
     keys = {each.name: each.key for each in templates}
     if artefacts == before.artefacts and keys == before.templates:
         place.say(f"nothing to do: release {before.at:%Y-%m-%d %H:%M} UTC (commit {before.commit}) is this one")
         return
-    for line in changes(before, artefacts, keys):
+    was = [releases.template(name, key) for name, key in before.templates.items()]
+    images = image_of(was, place.repository), image_of(templates, place.repository)
+    for line in changes(before, artefacts, keys, images):
         place.say(line)
     if dry_run:
         return
@@ -76,13 +81,17 @@ def upgrade(place: Deployment, words: Sequence[str], dry_run: bool) -> None:
         place.say(line)
 
 
-def changes(before: Release, artefacts: Artefacts, keys: dict[str, str]) -> list[str]:
-    """What differs from the release before, as lines to be read."""
+def changes(
+    before: Release, artefacts: Artefacts, keys: dict[str, str], images: tuple[str | None, str | None]
+) -> list[str]:
+    """What differs from the release before, as lines to be read; ``images`` are the service's, then and now."""
     lines = []
     for name in artefacts.__struct_fields__:
         old, new = getattr(before.artefacts, name).key, getattr(artefacts, name).key
         if old != new:
             lines.append(f"  artefact  {old} -> {new}")
+    if images[0] != images[1]:
+        lines.append(f"  image     {images[0] or 'none'} -> {images[1] or 'none'}")
     lines += [f"  stack     {name}: its template changed" for name in keys if before.templates.get(name) != keys[name]]
     return lines + [
         f"  stack     {name}: no longer in the app, it is left alone" for name in before.templates.keys() - keys

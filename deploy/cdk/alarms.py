@@ -51,14 +51,15 @@ class Watch:
     missing: Literal["notBreaching", "breaching", "ignore"] = "notBreaching"
 
 
-def watches(names: Names, profile: Profile, api_id: str) -> tuple[Watch, ...]:
-    """All alarms of a deployment, without the budget's."""
+def watches(names: Names, profile: Profile, api_id: str, balancer: str | None = None) -> tuple[Watch, ...]:
+    """All alarms of a deployment, without the budget's; ``balancer`` is that of the service, where there is one."""
     return (
         *_application(names),
         *_stream_output(names),
         *_quality(names),
         *_ingestion(names, profile),
         *_serving(names, api_id),
+        *(_service(names, balancer) if balancer else ()),
         *_stores(names, profile),
         _training(names),
     )
@@ -286,6 +287,45 @@ def _serving(names: Names, api_id: str) -> tuple[Watch, ...]:
                 0,
             )
             for part in ("collector", "recommend")
+        ),
+    )
+
+
+def _service(names: Names, balancer: str) -> tuple[Watch, ...]:
+    """Of the tasks on Fargate.
+
+    The balancer counts a call that it could not hand to any task among its own faults only (ELB guide, "CloudWatch
+    metrics for your Application Load Balancer"), so those are added to the calls.
+    """
+
+    def counted(name: str) -> Figure:
+        dimensions = {"LoadBalancer": balancer}
+        return Figure(namespace="AWS/ApplicationELB", name=name, dimensions=dimensions, statistic="Sum")
+
+    def tasks(name: str) -> Figure:
+        dimensions = {"ClusterName": names.prefix, "ServiceName": names.service}
+        return Figure(namespace="ECS/ContainerInsights", name=name, dimensions=dimensions, statistic="Minimum")
+
+    return (
+        Watch(
+            name="service-errors",
+            meaning="More than one call in a hundred to the service ends with a fault of ours.",
+            figures={
+                "faults": counted("HTTPCode_Target_5XX_Count"),
+                "lost": counted("HTTPCode_ELB_5XX_Count"),
+                "calls": counted("RequestCount"),
+            },
+            expression="100 * (FILL(faults, 0) + FILL(lost, 0)) / (FILL(calls, 0) + FILL(lost, 0) + 0.001)",
+            threshold=1,
+        ),
+        Watch(
+            name="service-short",
+            meaning="Fewer tasks of the service run than should: they end again, or cannot be placed.",
+            figures={"wanted": tasks("DesiredTaskCount"), "running": tasks("RunningTaskCount")},
+            expression="wanted - FILL(running, 0)",
+            threshold=0,
+            minutes=10,
+            of=10,
         ),
     )
 

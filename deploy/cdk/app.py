@@ -107,6 +107,7 @@ def build(app: App, size: Profile, choices: Choices, artefacts: Artefacts) -> No
         profile=size,
         api_id=serving.api.api.ref,
         topic_arn=foundation.topic.topic_arn,
+        balancer=serving.service.balancer.load_balancer_full_name if serving.service else None,
         **common("monitoring"),
     )
     for later in (streaming, training, serving):

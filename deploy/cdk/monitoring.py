@@ -62,10 +62,19 @@ class Monitoring(Stack):
     """``alarms`` by name."""
 
     def __init__(
-        self, scope: Any, id: str, *, names: Names, profile: Profile, api_id: str, topic_arn: str, **rest: Any
+        self,
+        scope: Any,
+        id: str,
+        *,
+        names: Names,
+        profile: Profile,
+        api_id: str,
+        topic_arn: str,
+        balancer: str | None = None,
+        **rest: Any,
     ) -> None:
         super().__init__(scope, id, **rest)
-        found = watches(names, profile, api_id)
+        found = watches(names, profile, api_id, balancer)
         self.alarms = {watch.name: _alarm(self, names, watch, topic_arn) for watch in found}
         for number, (name, (part, query)) in enumerate(QUERIES.items()):
             logs.CfnQueryDefinition(

@@ -96,6 +96,11 @@ class Names:
         return f"{self.prefix}-service"
 
     @property
+    def service(self) -> str:
+        """The service on Fargate, in a cluster that bears the prefix."""
+        return f"{self.prefix}-service"
+
+    @property
     def keys_secret(self) -> str:
         return f"{self.prefix}/keys"
 

@@ -27,7 +27,7 @@ _PORT: Final = 8000
 
 
 class Service:
-    """``role``, ``repository``, and ``origin`` for the distribution."""
+    """``role``, ``repository``, ``balancer``, and ``origin`` for the distribution."""
 
     def __init__(
         self, scope: Any, *, names: Names, profile: Profile, network: Network, key: kms.IKey, settings: Settings
@@ -48,7 +48,7 @@ class Service:
         running = ecs.FargateService(
             scope,
             "Service",
-            service_name=f"{names.prefix}-service",
+            service_name=names.service,
             cluster=cluster,
             task_definition=task,
             desired_count=profile.service_tasks,
@@ -64,7 +64,10 @@ class Service:
             min_capacity=profile.service_tasks, max_capacity=10 * profile.service_tasks
         )
         scaling.scale_on_cpu_utilization("Cpu", target_utilization_percent=60)
-        self.origin = _balancer(scope, names, network, running)
+        self.balancer = _balancer(scope, names, network, running)
+        self.origin = origins.VpcOrigin.with_application_load_balancer(
+            self.balancer, protocol_policy=cloudfront.OriginProtocolPolicy.HTTP_ONLY, read_timeout=Duration.seconds(60)
+        )
 
     def _task(
         self, scope: Any, names: Names, profile: Profile, key: kms.IKey, settings: Settings
@@ -100,7 +103,9 @@ class Service:
         return task
 
 
-def _balancer(scope: Any, names: Names, network: Network, running: ecs.FargateService) -> cloudfront.IOrigin:
+def _balancer(
+    scope: Any, names: Names, network: Network, running: ecs.FargateService
+) -> balancing.ApplicationLoadBalancer:
     balancer = balancing.ApplicationLoadBalancer(
         scope,
         "Balancer",
@@ -124,6 +129,4 @@ def _balancer(scope: Any, names: Names, network: Network, running: ecs.FargateSe
         health_check=balancing.HealthCheck(path="/healthz", interval=Duration.seconds(10)),
         deregistration_delay=Duration.seconds(15),
     )
-    return origins.VpcOrigin.with_application_load_balancer(
-        balancer, protocol_policy=cloudfront.OriginProtocolPolicy.HTTP_ONLY, read_timeout=Duration.seconds(60)
-    )
+    return balancer

@@ -17,8 +17,11 @@ from contracts.lake import (
     day_prefix,
     features_day_prefix,
 )
+from deploy.assembly import read_assembly
+from deploy.cdk.alarms import FLINK
 from deploy.cdk.ingestion import HALF_UPLOAD_DAYS, SNAPSHOT_DAYS
 from deploy.flink_zip import RUN_OPTIONS, RUN_OPTIONS_GROUP
+from deploy.images import image_of, pinned
 from deploy.stream_settings import stream_settings
 from serving import pages
 
@@ -246,11 +249,34 @@ def test_what_alarms_ask_of_the_job_is_reported_by_it(each: Any) -> None:
     asked = set()
     for alarm in each.resources("AWS::CloudWatch::Alarm"):
         for metric in alarm.properties["Metrics"]:
-            if "_" in (name := metric.get("MetricStat", {}).get("Metric", {}).get("MetricName", "")):
+            figure = metric.get("MetricStat", {}).get("Metric", {})
+            if figure.get("Namespace") == FLINK and "_" in (name := figure["MetricName"]):
                 asked.add(name)
             elif "_" in (query := metric.get("Expression", "")) and query.startswith("SELECT"):
                 asked.add(query.partition("MAX(")[2].partition(")")[0])
     assert {"freshness_p99_ms", "model_age_s", "events_in", "rejected_not_json"} <= asked <= ours
+
+
+def test_alarms_of_the_service_look_at_its_balancer_and_its_tasks(large: Any, dev: Any) -> None:
+    found = {}
+    for alarm in large.resources("AWS::CloudWatch::Alarm"):
+        figures = [m["MetricStat"]["Metric"] for m in alarm.properties["Metrics"] if "MetricStat" in m]
+        found[alarm.properties["AlarmName"]] = {d["Name"]: d["Value"] for f in figures for d in f["Dimensions"]}
+    balancer = large.one("AWS::ElasticLoadBalancingV2::LoadBalancer")
+    assert found["liveshelf-large-service-errors"] == {"LoadBalancer": f"<{balancer.logical}.LoadBalancerFullName>"}
+    service, cluster = large.one("AWS::ECS::Service"), large.one("AWS::ECS::Cluster")
+    own = {"ClusterName": cluster.properties["ClusterName"], "ServiceName": service.properties["ServiceName"]}
+    assert found["liveshelf-large-service-short"] == own
+    names = {alarm.properties["AlarmName"] for alarm in dev.resources("AWS::CloudWatch::Alarm")}
+    assert not [name for name in names if "-service-" in name], "without a service nothing of it is watched"
+
+
+def test_the_image_of_the_service_can_be_named_by_its_digest(large: Any) -> None:
+    digest = f"sha256:{'1' * 64}"
+    (serving,) = (each for each in read_assembly(large.folder) if each.unit == "serving")
+    assert image_of([serving], "liveshelf-large-service") == "liveshelf-large-service:current"
+    (after,) = pinned([serving], "liveshelf-large-service", digest)
+    assert image_of([after], "liveshelf-large-service") == f"liveshelf-large-service@{digest}"
 
 
 def test_cloudfront_reaches_the_service_and_its_balancer_may_write_its_logs(large: Any) -> None:

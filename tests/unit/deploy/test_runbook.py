@@ -11,7 +11,9 @@ from local.paths import checkout
 
 PAGES = checkout() / "docs" / "runbook"
 GENERAL = {"README", "disaster-recovery", "upgrades"}
-ALARMS = sorted({watch.name for size in PROFILES.values() for watch in watches(Names("p"), size, "api")} | {"budget"})
+ALARMS = sorted(
+    {watch.name for size in PROFILES.values() for watch in watches(Names("p"), size, "api", "balancer")} | {"budget"}
+)
 
 
 def test_there_is_a_page_for_each_alarm_and_none_for_others() -> None:

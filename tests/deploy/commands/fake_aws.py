@@ -43,6 +43,8 @@ class Stack:
 class FakeAws:
     """State, a log of what was called, and hooks: ``failing`` are stacks whose next update fails, with the reason."""
 
+    refusal = staticmethod(refusal)
+
     def __init__(self) -> None:
         self.stacks: dict[str, Stack] = {}
         self.objects: dict[tuple[str, str], bytes] = {}
