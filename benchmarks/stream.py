@@ -172,10 +172,8 @@ class _Bench:
         except LocalStackError as exc:  # a short stage needs more records than a long one
             print(f"bench-stream: the job up to {stage} could not be measured: {exc}", file=sys.stderr)
             return
-        print(
-            f"  parallelism {degree}, the job up to {stage}: {run.events_per_s:,.0f} events/s, "
-            f"{run.events_per_cpu_s:,.0f} a CPU-second"
-        )
+        processor = f", {run.events_per_cpu_s:,.0f} a CPU-second" if run.events_per_cpu_s else ""  # a single task: none
+        print(f"  parallelism {degree}, the job up to {stage}: {run.events_per_s:,.0f} events/s{processor}")
         _tell_shares(run)
 
     def _last(self, stack: Stack, degree: int, sent: Sent, runs: Sequence[Whole]) -> dict[str, Any]:

@@ -177,7 +177,7 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--region", default=os.environ.get("REGION") or None, help="AWS region (default: AWS_REGION)")
     parser.add_argument("--endpoint", help=argparse.SUPPRESS)  # an emulator's address, for tests
-    parser.add_argument("--dry-run", action="store_true", help="say what would be done; AWS is not asked for anything")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be done, and change nothing")
 
 
 def run(name: str, given: argparse.Namespace, work: Callable[[Deployment], Any]) -> int:

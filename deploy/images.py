@@ -23,11 +23,18 @@ def with_image(cloud: Cloud, repository: str, templates: Sequence[Template]) -> 
     """The templates as they can be deployed: those that run the service name the image that the tag is at now.
 
     Raises:
-        DeploymentError: there is no such image. Tasks that find none fail after minutes, and their stack with them, so
-            the message holds the commands that make it.
+        DeploymentError: there is no such image, or no template names it. Tasks that find none fail after minutes, and
+            their stack with them, so the message holds the commands that make it.
     """
     kinds = {made["Type"] for each in templates for made in each.resources.values()}
-    return pinned(templates, repository, _digest(cloud, repository)) if "AWS::ECS::Service" in kinds else [*templates]
+    if "AWS::ECS::Service" not in kinds:
+        return [*templates]
+    digest = _digest(cloud, repository)
+    found = pinned(templates, repository, digest)
+    if image_of(found, repository) != f"{repository}@{digest}":
+        message = f"no template names the service's image as {repository}:{IMAGE_TAG}; see deploy/cdk/service.py"
+        raise DeploymentError(message)
+    return found
 
 
 def pinned(templates: Sequence[Template], repository: str, digest: str) -> list[Template]:

@@ -21,7 +21,8 @@ __all__ = ["bring_up", "main", "plan", "prepared"]
 _DESCRIPTION: Final = """\
 Deploy everything, in this order: the foundation (key, bucket of artefacts, alarm topic), the artefacts, the other
 stacks in the order of their needs, the start of the stream, and a probe that waits until its output flows. Then all
-addresses are printed.
+addresses are printed. With a service on Fargate its image is asked for behind the foundation, which makes the image's
+repository: where it was not pushed yet, the commands that do it are printed, and this one ends.
 
 Every step looks first whether it is done: after an interruption or a failure repeat the command. Words that are not
 listed here go to the CDK app (python -m deploy.cdk.app --help), for example --shops tea,cups, and are remembered for
@@ -61,6 +62,9 @@ def plan(artefacts: Artefacts, templates: Sequence[Template]) -> list[str]:
         if template.unit == FOUNDATION:
             for name in artefacts.__struct_fields__:
                 lines.append(f"  upload    {getattr(artefacts, name).key}")
+    kinds = {made["Type"] for each in templates for made in each.resources.values()}
+    if "AWS::ECS::Service" in kinds:
+        lines.append("  image     of the service, which has to be pushed first, by its digest")
     return [*lines, "  start     the stream's application", "  probe     until output flows"]
 
 

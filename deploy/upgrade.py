@@ -8,9 +8,9 @@ from functools import partial
 from typing import Final
 
 from contracts.errors import DeploymentError
-from deploy.artefacts import Artefacts
+from deploy.artefacts import IMAGE_TAG, Artefacts
 from deploy.assembly import Template
-from deploy.deployment import Deployment, add_common, commit, run
+from deploy.deployment import FOUNDATION, Deployment, add_common, commit, run
 from deploy.images import image_of
 from deploy.releases import Release
 from deploy.up import prepared
@@ -46,14 +46,13 @@ def upgrade(place: Deployment, words: Sequence[str], dry_run: bool) -> None:
         raise DeploymentError(message)
     words = list(words) or before.words
     artefacts, templates = prepared(place.env, words)
-    templates = place.with_image(templates)
+    was = image_of([releases.template(name, key) for name, key in before.templates.items()], place.repository)
+    templates = _with_image(place, templates, was, dry_run)
     keys = {each.name: each.key for each in templates}
     if artefacts == before.artefacts and keys == before.templates:
         place.say(f"nothing to do: release {before.at:%Y-%m-%d %H:%M} UTC (commit {before.commit}) is this one")
         return
-    was = [releases.template(name, key) for name, key in before.templates.items()]
-    images = image_of(was, place.repository), image_of(templates, place.repository)
-    for line in changes(before, artefacts, keys, images):
+    for line in changes(before, artefacts, keys):
         place.say(line)
     if dry_run:
         return
@@ -63,7 +62,7 @@ def upgrade(place: Deployment, words: Sequence[str], dry_run: bool) -> None:
         _bring_forward(place, artefacts, templates)
     except DeploymentError as exc:
         place.say(f"failed: {exc}\nrolling back to the release of {before.at:%Y-%m-%d %H:%M} UTC")
-        roll_back(place, before, snapshot)
+        roll_back(place, before, snapshot, was)
         message = f"the upgrade failed and was rolled back, output flows again; why it failed: {exc}"
         raise DeploymentError(message) from exc
     releases.record(
@@ -81,21 +80,38 @@ def upgrade(place: Deployment, words: Sequence[str], dry_run: bool) -> None:
         place.say(line)
 
 
-def changes(
-    before: Release, artefacts: Artefacts, keys: dict[str, str], images: tuple[str | None, str | None]
-) -> list[str]:
-    """What differs from the release before, as lines to be read; ``images`` are the service's, then and now."""
+def changes(before: Release, artefacts: Artefacts, keys: dict[str, str]) -> list[str]:
+    """What differs from the release before, as lines to be read."""
     lines = []
     for name in artefacts.__struct_fields__:
         old, new = getattr(before.artefacts, name).key, getattr(artefacts, name).key
         if old != new:
             lines.append(f"  artefact  {old} -> {new}")
-    if images[0] != images[1]:
-        lines.append(f"  image     {images[0] or 'none'} -> {images[1] or 'none'}")
     lines += [f"  stack     {name}: its template changed" for name in keys if before.templates.get(name) != keys[name]]
     return lines + [
         f"  stack     {name}: no longer in the app, it is left alone" for name in before.templates.keys() - keys
     ]
+
+
+def _with_image(place: Deployment, templates: list[Template], was: str | None, dry_run: bool) -> list[Template]:
+    """The templates with the service's image by its digest; where it is another one than it ``was``, that is said.
+
+    For a deployment's first service the foundation comes before everything else: it makes the repository into which the
+    image is pushed.
+    """
+    if was is None and image_of(templates, place.repository):
+        if dry_run:
+            place.say("  image     none -> the service's, which has to be pushed first (docs/deploy.md)")
+            return templates
+        releases = place.releases()
+        foundation = [each for each in templates if each.unit == FOUNDATION]
+        releases.upload_templates(foundation)
+        place.settle(foundation, releases.bucket)
+    templates = place.with_image(templates)
+    image = image_of(templates, place.repository)
+    if image != was:
+        place.say(f"  image     {was or 'none'} -> {image or 'none'}")
+    return templates
 
 
 def _snapshot(place: Deployment, now: datetime) -> str:
@@ -120,8 +136,8 @@ def _bring_forward(place: Deployment, artefacts: Artefacts, templates: list[Temp
     place.publish_pages()  # last: a browser holds them, and they cannot be called back
 
 
-def roll_back(place: Deployment, before: Release, snapshot: str) -> None:
-    """Back to a release, the stream to a snapshot; then its output is looked at.
+def roll_back(place: Deployment, before: Release, snapshot: str, image: str | None = None) -> None:
+    """Back to a release, the stream to a snapshot; then its output is looked at. ``image`` was the service's.
 
     The stream is stopped first and without a snapshot of its own: code that does not work might not end otherwise, and
     CloudFormation does not wait for it twice.
@@ -136,8 +152,9 @@ def roll_back(place: Deployment, before: Release, snapshot: str) -> None:
         place.application.start(snapshot=snapshot)
         place.check_output()
     except DeploymentError as exc:
+        tagged = f"push {image} as {IMAGE_TAG} again (docs/deploy.md); " if image else ""
         message = (
-            f"the rollback failed: {exc}\n    By hand: look at the stacks in CloudFormation; check out commit "
+            f"the rollback failed: {exc}\n    By hand: look at the stacks in CloudFormation; {tagged}check out commit "
             f"{before.commit}, make deploy ENV={place.env}; snapshot {snapshot} holds the state before the upgrade"
         )
         raise DeploymentError(message) from exc

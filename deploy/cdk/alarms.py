@@ -13,7 +13,7 @@ from deploy.cdk.names import Names
 from deploy.cdk.profiles import Profile
 from streaming.measures import PARSING
 
-__all__ = ["FLINK", "Figure", "Watch", "watches"]
+__all__ = ["FLINK", "Figure", "Watch", "service_watches", "watches"]
 
 FLINK: Final = "AWS/KinesisAnalytics"
 _REJECTED: Final = tuple(metric.name for metric in PARSING if metric.name.startswith("rejected_"))
@@ -51,17 +51,57 @@ class Watch:
     missing: Literal["notBreaching", "breaching", "ignore"] = "notBreaching"
 
 
-def watches(names: Names, profile: Profile, api_id: str, balancer: str | None = None) -> tuple[Watch, ...]:
-    """All alarms of a deployment, without the budget's; ``balancer`` is that of the service, where there is one."""
+def watches(names: Names, profile: Profile, api_id: str) -> tuple[Watch, ...]:
+    """All alarms of a deployment, without the budget's and the service's."""
     return (
         *_application(names),
         *_stream_output(names),
         *_quality(names),
         *_ingestion(names, profile),
         *_serving(names, api_id),
-        *(_service(names, balancer) if balancer else ()),
         *_stores(names, profile),
         _training(names),
+    )
+
+
+def service_watches(names: Names, balancer: str) -> tuple[Watch, ...]:
+    """Alarms of the tasks on Fargate; ``balancer`` is its full name, which AWS makes up.
+
+    The balancer counts a call that it could not hand to any task among its own faults only (ELB guide, "CloudWatch
+    metrics for your Application Load Balancer"), so those are added to the calls. Of a service without any running task
+    Container Insights sends nothing at all (ECS guide, "Amazon ECS Container Insights metrics"): no data is bad news.
+    """
+
+    def counted(name: str) -> Figure:
+        dimensions = {"LoadBalancer": balancer}
+        return Figure(namespace="AWS/ApplicationELB", name=name, dimensions=dimensions, statistic="Sum")
+
+    def tasks(name: str) -> Figure:
+        dimensions = {"ClusterName": names.prefix, "ServiceName": names.service}
+        return Figure(namespace="ECS/ContainerInsights", name=name, dimensions=dimensions, statistic="Minimum")
+
+    return (
+        Watch(
+            name="service-errors",
+            meaning="More than one call in a hundred to the service ends with a fault of ours.",
+            figures={
+                "faults": counted("HTTPCode_Target_5XX_Count"),
+                "lost": counted("HTTPCode_ELB_5XX_Count"),
+                "calls": counted("RequestCount"),
+            },
+            expression="100 * (FILL(faults, 0) + FILL(lost, 0)) / (FILL(calls, 0) + FILL(lost, 0) + 0.001)",
+            threshold=1,
+        ),
+        Watch(
+            name="service-short",
+            meaning="Fewer tasks of the service run than should: they end again, or cannot be placed.",
+            figures={"wanted": tasks("DesiredTaskCount"), "running": tasks("RunningTaskCount")},
+            expression="wanted - FILL(running, 0)",
+            threshold=0,
+            minutes=10,
+            of=10,
+            missing="breaching",
+        ),
     )
 
 
@@ -287,45 +327,6 @@ def _serving(names: Names, api_id: str) -> tuple[Watch, ...]:
                 0,
             )
             for part in ("collector", "recommend")
-        ),
-    )
-
-
-def _service(names: Names, balancer: str) -> tuple[Watch, ...]:
-    """Of the tasks on Fargate.
-
-    The balancer counts a call that it could not hand to any task among its own faults only (ELB guide, "CloudWatch
-    metrics for your Application Load Balancer"), so those are added to the calls.
-    """
-
-    def counted(name: str) -> Figure:
-        dimensions = {"LoadBalancer": balancer}
-        return Figure(namespace="AWS/ApplicationELB", name=name, dimensions=dimensions, statistic="Sum")
-
-    def tasks(name: str) -> Figure:
-        dimensions = {"ClusterName": names.prefix, "ServiceName": names.service}
-        return Figure(namespace="ECS/ContainerInsights", name=name, dimensions=dimensions, statistic="Minimum")
-
-    return (
-        Watch(
-            name="service-errors",
-            meaning="More than one call in a hundred to the service ends with a fault of ours.",
-            figures={
-                "faults": counted("HTTPCode_Target_5XX_Count"),
-                "lost": counted("HTTPCode_ELB_5XX_Count"),
-                "calls": counted("RequestCount"),
-            },
-            expression="100 * (FILL(faults, 0) + FILL(lost, 0)) / (FILL(calls, 0) + FILL(lost, 0) + 0.001)",
-            threshold=1,
-        ),
-        Watch(
-            name="service-short",
-            meaning="Fewer tasks of the service run than should: they end again, or cannot be placed.",
-            figures={"wanted": tasks("DesiredTaskCount"), "running": tasks("RunningTaskCount")},
-            expression="wanted - FILL(running, 0)",
-            threshold=0,
-            minutes=10,
-            of=10,
         ),
     )
 

@@ -98,6 +98,7 @@ def build(app: App, size: Profile, choices: Choices, artefacts: Artefacts) -> No
         "serving",
         domain=choices.domain,
         certificate_arn=choices.certificate_arn,
+        topic_arn=foundation.topic.topic_arn,
         **parts,
         **common("serving"),
     )
@@ -107,7 +108,7 @@ def build(app: App, size: Profile, choices: Choices, artefacts: Artefacts) -> No
         profile=size,
         api_id=serving.api.api.ref,
         topic_arn=foundation.topic.topic_arn,
-        balancer=serving.service.balancer.load_balancer_full_name if serving.service else None,
+        beside=serving.alarms,
         **common("monitoring"),
     )
     for later in (streaming, training, serving):

@@ -9,13 +9,12 @@ from aws_cdk import aws_budgets as budgets
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_logs as logs
 
+from deploy.cdk.alarm import add_alarm
 from deploy.cdk.alarms import Figure, Watch, watches
 from deploy.cdk.names import Names, account_arn
 from deploy.cdk.profiles import Profile
 
 __all__ = ["QUERIES", "Monitoring"]
-
-_RUNBOOK: Final = "docs/runbook"
 
 QUERIES: Final[Mapping[str, tuple[str, str]]] = {
     "stream: errors of Python": (
@@ -59,7 +58,7 @@ QUERIES: Final[Mapping[str, tuple[str, str]]] = {
 
 
 class Monitoring(Stack):
-    """``alarms`` by name."""
+    """``alarms`` by name; the dashboard also shows those of other stacks, whose names are ``beside``."""
 
     def __init__(
         self,
@@ -70,12 +69,12 @@ class Monitoring(Stack):
         profile: Profile,
         api_id: str,
         topic_arn: str,
-        balancer: str | None = None,
+        beside: Sequence[str] = (),
         **rest: Any,
     ) -> None:
         super().__init__(scope, id, **rest)
-        found = watches(names, profile, api_id, balancer)
-        self.alarms = {watch.name: _alarm(self, names, watch, topic_arn) for watch in found}
+        found = watches(names, profile, api_id)
+        self.alarms = {watch.name: add_alarm(self, names, watch, topic_arn) for watch in found}
         for number, (name, (part, query)) in enumerate(QUERIES.items()):
             logs.CfnQueryDefinition(
                 self,
@@ -85,57 +84,16 @@ class Monitoring(Stack):
                 log_group_names=[names.log_group(part)],
             )
         cloudwatch.CfnDashboard(
-            self, "Dashboard", dashboard_name=names.prefix, dashboard_body=json.dumps(_dashboard(names, found))
+            self, "Dashboard", dashboard_name=names.prefix, dashboard_body=json.dumps(_dashboard(names, found, beside))
         )
         _budget(self, names, profile, topic_arn)
         CfnOutput(self, "DashboardName", value=names.prefix)
 
 
-def _alarm(scope: Any, names: Names, watch: Watch, topic: str) -> cloudwatch.CfnAlarm:
-    own = cloudwatch.CfnAlarm
-    if watch.query:
-        metrics = [own.MetricDataQueryProperty(id="q", expression=watch.query, period=watch.period_s, return_data=True)]
-    else:
-        metrics = [
-            own.MetricDataQueryProperty(
-                id=key,
-                metric_stat=own.MetricStatProperty(
-                    metric=own.MetricProperty(
-                        namespace=figure.namespace,
-                        metric_name=figure.name,
-                        dimensions=[own.DimensionProperty(name=k, value=v) for k, v in figure.dimensions.items()],
-                    ),
-                    period=watch.period_s,
-                    stat=figure.statistic,
-                ),
-                return_data=watch.expression == key,
-            )
-            for key, figure in watch.figures.items()
-        ]
-        if watch.expression not in watch.figures:
-            metrics.append(
-                own.MetricDataQueryProperty(id="told", expression=watch.expression, label=watch.name, return_data=True)
-            )
-    step = watch.period_s // 60
-    return own(
-        scope,
-        "".join(part.title() for part in watch.name.split("-")),
-        alarm_name=f"{names.prefix}-{watch.name}",
-        alarm_description=f"{watch.meaning} What to do: {_RUNBOOK}/{watch.name}.md",
-        comparison_operator="GreaterThanThreshold",
-        threshold=watch.threshold,
-        evaluation_periods=-(-watch.minutes // step),
-        datapoints_to_alarm=-(-watch.of // step),
-        metrics=metrics,
-        treat_missing_data=watch.missing,
-        alarm_actions=[topic],
-        ok_actions=[topic],
-    )
-
-
-def _dashboard(names: Names, found: Sequence[Watch]) -> dict[str, Any]:
+def _dashboard(names: Names, found: Sequence[Watch], beside: Sequence[str]) -> dict[str, Any]:
     """One page: all alarms on top, below them each one's figures with its threshold."""
-    alarms = [account_arn("cloudwatch", f"alarm:{names.prefix}-{watch.name}") for watch in found]
+    every = [*(watch.name for watch in found), *beside]
+    alarms = [account_arn("cloudwatch", f"alarm:{names.prefix}-{name}") for name in every]
     widgets: list[dict[str, Any]] = [
         {"type": "alarm", "x": 0, "y": 0, "width": 24, "height": 5, "properties": {"title": "Alarms", "alarms": alarms}}
     ]

@@ -51,7 +51,6 @@ class Service:
             service_name=names.service,
             cluster=cluster,
             task_definition=task,
-            desired_count=profile.service_tasks,
             assign_public_ip=False,
             security_groups=[network.groups["serving"]],
             vpc_subnets=ec2.SubnetSelection(subnets=network.inside.subnets),
@@ -60,6 +59,7 @@ class Service:
         )
         child: Any = running.node.default_child
         child.add_metadata("cfn-lint", {"config": {"ignore_checks": ["W3005"]}})  # the CDK says it twice
+        # Without a desired count of the template's: an update would bring the tasks back to it, whatever the load.
         scaling = running.auto_scale_task_count(
             min_capacity=profile.service_tasks, max_capacity=10 * profile.service_tasks
         )

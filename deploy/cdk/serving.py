@@ -23,6 +23,8 @@ from contracts.lake import (
 )
 from deploy.artefacts import Artefacts
 from deploy.cdk.access import allow
+from deploy.cdk.alarm import add_alarm
+from deploy.cdk.alarms import service_watches
 from deploy.cdk.api import Api
 from deploy.cdk.deployed import deployed_settings
 from deploy.cdk.functions import Function, add_function, keys_secret, spool_queue
@@ -41,7 +43,7 @@ _WRITTEN_FILES = (catalogue_path, experiments_path, rules_path)
 
 
 class Serving(Stack):
-    """``api``, ``pages``, ``spool``, ``dead_spool``, the functions (``parts``), and ``service`` or None."""
+    """``api``, ``pages``, ``spool``, ``dead_spool``, functions (``parts``), ``service`` or None, ``alarms``' names."""
 
     def __init__(
         self,
@@ -55,6 +57,7 @@ class Serving(Stack):
         shops: Sequence[str],
         artefacts: Artefacts,
         key: kms.IKey,
+        topic_arn: str,
         domain: str | None = None,
         certificate_arn: str | None = None,
         **rest: Any,
@@ -96,6 +99,7 @@ class Serving(Stack):
         self._grant(stores)
         self._feed_drain()
         self.service = self._service(profile, network, stores, settings)
+        self.alarms = self._watch(topic_arn)
         group = log_group(self, "ApiLogs", names=names, part="api", key=key, days=profile.log_days)
         self.api = Api(self, names=names, profile=profile, group=group, parts=self.parts)
         self.pages = Pages(
@@ -187,6 +191,19 @@ class Serving(Stack):
         allow(service.role, ["secretsmanager:GetSecretValue"], [self.keys.ref])
         allow(service.role, ["kms:Decrypt", "kms:GenerateDataKey"], [self._key.key_arn])
         return service
+
+    def _watch(self, topic_arn: str) -> list[str]:
+        """Alarms of the service; their names.
+
+        Here and not beside the others: the balancer's name would bind the two stacks, and neither a service that is no
+        longer wanted nor the release before could be deployed, as CloudFormation keeps what another stack imports.
+        """
+        if self.service is None:
+            return []
+        found = service_watches(self._names, self.service.balancer.load_balancer_full_name)
+        for watch in found:
+            add_alarm(self, self._names, watch, topic_arn)
+        return [watch.name for watch in found]
 
     def _outputs(self, domain: str | None) -> None:
         CfnOutput(self, "ApiUrl", value=self.api.endpoint)

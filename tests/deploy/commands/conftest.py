@@ -90,7 +90,7 @@ class Place(Deployment):
         bring_up(self, artefacts, self.templates(artefacts), ["--shops", "tea"])
         return artefacts
 
-    def upgrade_to(self, version: str) -> list[list[str]]:
+    def upgrade_to(self, version: str, dry_run: bool = False) -> list[list[str]]:
         """Upgrade to a version; returns the words that each synthesis was given."""
         artefacts, asked = self.built(version), []
 
@@ -100,7 +100,7 @@ class Place(Deployment):
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(deploy.upgrade, "prepared", prepared)
-            upgrade(self, [], dry_run=False)
+            upgrade(self, [], dry_run=dry_run)
         return asked
 
     def up_with_database(self) -> None:

@@ -17,7 +17,7 @@ OLD, NEW = (f"sha256:{digit * 64}" for digit in "12")
 @pytest.fixture
 def place(place: Any, aws: Any) -> Any:
     """A deployment with a service, whose image is there."""
-    plain = place.templates
+    plain = place.plain = place.templates
     host = {"Fn::Join": ["", ["1.dkr.ecr.", {"Ref": "AWS::Region"}, f"/{place.repository}:current"]]}
     parts = {
         "Task": {"Type": "AWS::ECS::TaskDefinition", "Properties": {"ContainerDefinitions": [{"Image": host}]}},
@@ -90,6 +90,54 @@ def test_the_image_before_is_not_named_where_it_stays(place: Any, said: list[str
     place.upgrade_to("2")
     assert any("  artefact  flink/1.zip -> flink/2.zip" in line for line in said)
     assert not any(line.startswith("  image") for line in said)
+
+
+def test_a_dry_run_says_which_image_would_come_and_changes_nothing(place: Any, aws: Any, said: list[str]) -> None:
+    place.up("1")
+    push(aws, NEW)
+    aws.calls.clear()
+    place.upgrade_to("2", dry_run=True)
+    assert f"  image     {place.repository}@{OLD} -> {place.repository}@{NEW}" in said
+    assert not {"CreateChangeSet", "CreateApplicationSnapshot", "PutObject"} & set(aws.calls)
+
+
+def test_a_deployment_s_first_service_gets_its_repository_before_its_image(place: Any, aws: Any) -> None:
+    with_service, place.templates = place.templates, place.plain
+    place.up("1")
+    place.templates = with_service
+    place.upgrade_to("2", dry_run=True)  # there is no repository to be asked yet
+    assert "DescribeImages" not in aws.calls
+
+    def lacking(given: dict[str, Any]) -> dict[str, Any]:
+        raise aws.refusal(code="ImageNotFoundException")
+
+    aws.do_DescribeImages = lacking
+    aws.calls.clear()
+    with pytest.raises(DeploymentError, match=r"is not there(.|\n)*docker push"):
+        place.upgrade_to("2")
+    assert "CreateChangeSet" in aws.calls, "the foundation"
+    assert "CreateApplicationSnapshot" not in aws.calls
+    assert runs(place, aws) is None
+    push(aws, NEW)
+    place.upgrade_to("2")
+    assert runs(place, aws) == f"{place.repository}@{NEW}"
+
+
+def test_a_rollback_that_fails_names_the_image_to_go_back_to(place: Any, aws: Any) -> None:
+    place.up("1")
+    push(aws, NEW)
+    aws.application.healthy = set()
+    with pytest.raises(DeploymentError, match=rf"By hand: (.|\n)*push {place.repository}@{OLD} as current again"):
+        place.upgrade_to("2")
+
+
+def test_templates_that_do_not_name_the_image_are_not_deployed(place: Any, aws: Any) -> None:
+    plain = place.templates
+    place.templates = lambda artefacts: [
+        Template(each.name, each.body.replace("-service:current", "-service:latest")) for each in plain(artefacts)
+    ]
+    with pytest.raises(DeploymentError, match="no template names the service's image"):
+        place.up("1")
 
 
 def test_without_a_service_no_image_is_asked_for(aws: Any, place: Any) -> None:

@@ -258,17 +258,39 @@ def test_what_alarms_ask_of_the_job_is_reported_by_it(each: Any) -> None:
 
 
 def test_alarms_of_the_service_look_at_its_balancer_and_its_tasks(large: Any, dev: Any) -> None:
+    made = large.one("AWS::ElasticLoadBalancingV2::LoadBalancer")
+    balancer = {"LoadBalancer": f"<{made.logical}.LoadBalancerFullName>"}
+    service, cluster = large.one("AWS::ECS::Service").properties, large.one("AWS::ECS::Cluster").properties
+    tasks = {"ClusterName": cluster["ClusterName"], "ServiceName": service["ServiceName"]}
+    errors, short = (large.named("AWS::CloudWatch::Alarm", name) for name in ("ServiceErrors", "ServiceShort"))
+    assert _figures(errors) == {  # ELB guide, "CloudWatch metrics for your Application Load Balancer"
+        "faults": ("AWS/ApplicationELB", "HTTPCode_Target_5XX_Count", "Sum", balancer),
+        "lost": ("AWS/ApplicationELB", "HTTPCode_ELB_5XX_Count", "Sum", balancer),
+        "calls": ("AWS/ApplicationELB", "RequestCount", "Sum", balancer),
+    }
+    assert _figures(short) == {  # ECS guide, "Amazon ECS Container Insights metrics"
+        "wanted": ("ECS/ContainerInsights", "DesiredTaskCount", "Minimum", tasks),
+        "running": ("ECS/ContainerInsights", "RunningTaskCount", "Minimum", tasks),
+    }
+    (told,) = [each["Expression"] for each in short.properties["Metrics"] if "Expression" in each]
+    assert told == "wanted - FILL(running, 0)"
+    assert short.properties["TreatMissingData"] == "breaching", "of a service without a task nothing is reported"
+    assert {errors.stack, short.stack} == {made.stack}, "the balancer's name must not bind two stacks"
+    assert not [a for a in dev.resources("AWS::CloudWatch::Alarm") if "-service-" in a.properties["AlarmName"]]
+
+
+def _figures(alarm: Any) -> dict[str, tuple[Any, ...]]:
     found = {}
-    for alarm in large.resources("AWS::CloudWatch::Alarm"):
-        figures = [m["MetricStat"]["Metric"] for m in alarm.properties["Metrics"] if "MetricStat" in m]
-        found[alarm.properties["AlarmName"]] = {d["Name"]: d["Value"] for f in figures for d in f["Dimensions"]}
-    balancer = large.one("AWS::ElasticLoadBalancingV2::LoadBalancer")
-    assert found["liveshelf-large-service-errors"] == {"LoadBalancer": f"<{balancer.logical}.LoadBalancerFullName>"}
-    service, cluster = large.one("AWS::ECS::Service"), large.one("AWS::ECS::Cluster")
-    own = {"ClusterName": cluster.properties["ClusterName"], "ServiceName": service.properties["ServiceName"]}
-    assert found["liveshelf-large-service-short"] == own
-    names = {alarm.properties["AlarmName"] for alarm in dev.resources("AWS::CloudWatch::Alarm")}
-    assert not [name for name in names if "-service-" in name], "without a service nothing of it is watched"
+    for each in alarm.properties["Metrics"]:
+        if stat := each.get("MetricStat"):
+            dimensions = {d["Name"]: d["Value"] for d in stat["Metric"]["Dimensions"]}
+            found[each["Id"]] = (stat["Metric"]["Namespace"], stat["Metric"]["MetricName"], stat["Stat"], dimensions)
+    return found
+
+
+def test_an_update_of_the_service_leaves_its_number_of_tasks(large: Any) -> None:
+    assert "DesiredCount" not in large.one("AWS::ECS::Service").properties
+    assert large.one("AWS::ApplicationAutoScaling::ScalableTarget").properties["MinCapacity"] == 3
 
 
 def test_the_image_of_the_service_can_be_named_by_its_digest(large: Any) -> None:

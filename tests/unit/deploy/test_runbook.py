@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from deploy.cdk.alarms import watches
+from deploy.cdk.alarms import service_watches, watches
 from deploy.cdk.names import Names
 from deploy.cdk.profiles import PROFILES
 from local.paths import checkout
@@ -12,7 +12,9 @@ from local.paths import checkout
 PAGES = checkout() / "docs" / "runbook"
 GENERAL = {"README", "disaster-recovery", "upgrades"}
 ALARMS = sorted(
-    {watch.name for size in PROFILES.values() for watch in watches(Names("p"), size, "api", "balancer")} | {"budget"}
+    {watch.name for size in PROFILES.values() for watch in watches(Names("p"), size, "api")}
+    | {watch.name for watch in service_watches(Names("p"), "balancer")}
+    | {"budget"}
 )
 
 
