@@ -7,13 +7,24 @@ from typing import Final
 
 from deploy.cdk.profiles import Profile
 
-__all__ = ["HOURS", "Assumptions", "Costs", "Traffic", "kpus", "personalize", "product", "publishes", "shards"]
+__all__ = [
+    "ALARM_METRICS",
+    "HOURS",
+    "Assumptions",
+    "Costs",
+    "Traffic",
+    "kpus",
+    "personalize",
+    "product",
+    "publishes",
+    "shards",
+]
 
 HOURS: Final = 730.0
 DAYS: Final = HOURS / 24
 SECONDS: Final = HOURS * 3600
 _GB: Final = 1e9
-_ALARM_METRICS: Final = 45
+ALARM_METRICS: Final = 45
 """An alarm costs by the figures that it looks at; with the service thirty alarms look at so many."""
 Prices = Mapping[str, float]
 Costs = dict[str, float]
@@ -222,7 +233,7 @@ def _watching(profile: Profile, traffic: Traffic, usd: Prices, given: Assumption
     logs_gb = 2 + (traffic.requests + traffic.events / given.events_a_request) / 100 * 300 / _GB
     return (
         metrics[profile.flink_metrics] * usd["metric_month"]
-        + _ALARM_METRICS * usd["alarm_month"]
+        + ALARM_METRICS * usd["alarm_month"]
         + 2 * usd["key_month"]
         + (logs_gb * usd["logs_gb"])
     )

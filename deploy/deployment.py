@@ -16,7 +16,6 @@ from deploy.application import Application
 from deploy.assembly import Template
 from deploy.cdk.profiles import PROFILES
 from deploy.cloud import Cloud, connect, understood
-from deploy.images import with_image
 from deploy.pages import publish_pages
 from deploy.probe import Probe
 from deploy.releases import Releases
@@ -86,14 +85,6 @@ class Deployment:
     def repository(self) -> str:
         """The name of the repository of the service's image, where the deployment has a service."""
         return f"{self.prefix}-service"
-
-    def with_image(self, templates: list[Template]) -> list[Template]:
-        """The templates with the service's image by its digest.
-
-        Raises:
-            DeploymentError: they have a service, and its image is not there.
-        """
-        return with_image(self.cloud, self.repository, templates)
 
     def settle(self, templates: list[Template], bucket: str) -> list[str]:
         """Bring all stacks to their templates, in order; returns the names of those that changed."""

@@ -14,7 +14,7 @@ from deploy.artefacts import IMAGE_TAG
 from deploy.assembly import Template
 from deploy.cloud import Cloud, understood
 
-__all__ = ["image_of", "pinned", "with_image"]
+__all__ = ["has_service", "image_of", "pinned", "with_image"]
 
 _ABSENT = ("ImageNotFoundException", "RepositoryNotFoundException")
 
@@ -26,8 +26,7 @@ def with_image(cloud: Cloud, repository: str, templates: Sequence[Template]) -> 
         DeploymentError: there is no such image, or no template names it. Tasks that find none fail after minutes, and
             their stack with them, so the message holds the commands that make it.
     """
-    kinds = {made["Type"] for each in templates for made in each.resources.values()}
-    if "AWS::ECS::Service" not in kinds:
+    if not has_service(templates):
         return [*templates]
     digest = _digest(cloud, repository)
     found = pinned(templates, repository, digest)
@@ -35,6 +34,11 @@ def with_image(cloud: Cloud, repository: str, templates: Sequence[Template]) -> 
         message = f"no template names the service's image as {repository}:{IMAGE_TAG}; see deploy/cdk/service.py"
         raise DeploymentError(message)
     return found
+
+
+def has_service(templates: Sequence[Template]) -> bool:
+    """Whether any of the stacks runs the service."""
+    return any(made["Type"] == "AWS::ECS::Service" for each in templates for made in each.resources.values())
 
 
 def pinned(templates: Sequence[Template], repository: str, digest: str) -> list[Template]:

@@ -12,6 +12,7 @@ from contracts.errors import DeploymentError, LiveshelfError
 from deploy.artefacts import PATH, Artefacts, read_artefacts
 from deploy.assembly import Template, synthesise
 from deploy.deployment import FOUNDATION, Deployment, add_common, commit, run
+from deploy.images import has_service, with_image
 from deploy.keys import first_key
 from deploy.releases import Release
 from local.paths import checkout
@@ -62,8 +63,7 @@ def plan(artefacts: Artefacts, templates: Sequence[Template]) -> list[str]:
         if template.unit == FOUNDATION:
             for name in artefacts.__struct_fields__:
                 lines.append(f"  upload    {getattr(artefacts, name).key}")
-    kinds = {made["Type"] for each in templates for made in each.resources.values()}
-    if "AWS::ECS::Service" in kinds:
+    if has_service(templates):
         lines.append("  image     of the service, which has to be pushed first, by its digest")
     return [*lines, "  start     the stream's application", "  probe     until output flows"]
 
@@ -87,7 +87,7 @@ def bring_up(place: Deployment, artefacts: Artefacts, templates: list[Template],
     if known:
         place.releases().upload_templates([foundation])
     place.stacks.deploy(foundation, known, place.tags)
-    templates = place.with_image(templates)  # only now: the foundation makes the repository
+    templates = with_image(place.cloud, place.repository, templates)  # only now: the foundation makes the repository
     releases = place.releases()
     releases.upload(artefacts, place.root)
     releases.upload_templates(templates)

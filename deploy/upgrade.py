@@ -11,7 +11,7 @@ from contracts.errors import DeploymentError
 from deploy.artefacts import IMAGE_TAG, Artefacts
 from deploy.assembly import Template
 from deploy.deployment import FOUNDATION, Deployment, add_common, commit, run
-from deploy.images import image_of
+from deploy.images import has_service, image_of, with_image
 from deploy.releases import Release
 from deploy.up import prepared
 
@@ -47,7 +47,7 @@ def upgrade(place: Deployment, words: Sequence[str], dry_run: bool) -> None:
     words = list(words) or before.words
     artefacts, templates = prepared(place.env, words)
     was = image_of([releases.template(name, key) for name, key in before.templates.items()], place.repository)
-    templates = _with_image(place, templates, was, dry_run)
+    templates = _with_new_image(place, templates, was, dry_run)
     keys = {each.name: each.key for each in templates}
     if artefacts == before.artefacts and keys == before.templates:
         place.say(f"nothing to do: release {before.at:%Y-%m-%d %H:%M} UTC (commit {before.commit}) is this one")
@@ -93,13 +93,13 @@ def changes(before: Release, artefacts: Artefacts, keys: dict[str, str]) -> list
     ]
 
 
-def _with_image(place: Deployment, templates: list[Template], was: str | None, dry_run: bool) -> list[Template]:
+def _with_new_image(place: Deployment, templates: list[Template], was: str | None, dry_run: bool) -> list[Template]:
     """The templates with the service's image by its digest; where it is another one than it ``was``, that is said.
 
     For a deployment's first service the foundation comes before everything else: it makes the repository into which the
     image is pushed.
     """
-    if was is None and image_of(templates, place.repository):
+    if was is None and has_service(templates):
         if dry_run:
             place.say("  image     none -> the service's, which has to be pushed first (docs/deploy.md)")
             return templates
@@ -107,7 +107,7 @@ def _with_image(place: Deployment, templates: list[Template], was: str | None, d
         foundation = [each for each in templates if each.unit == FOUNDATION]
         releases.upload_templates(foundation)
         place.settle(foundation, releases.bucket)
-    templates = place.with_image(templates)
+    templates = with_image(place.cloud, place.repository, templates)
     image = image_of(templates, place.repository)
     if image != was:
         place.say(f"  image     {was or 'none'} -> {image or 'none'}")
@@ -136,7 +136,7 @@ def _bring_forward(place: Deployment, artefacts: Artefacts, templates: list[Temp
     place.publish_pages()  # last: a browser holds them, and they cannot be called back
 
 
-def roll_back(place: Deployment, before: Release, snapshot: str, image: str | None = None) -> None:
+def roll_back(place: Deployment, before: Release, snapshot: str, image: str | None) -> None:
     """Back to a release, the stream to a snapshot; then its output is looked at. ``image`` was the service's.
 
     The stream is stopped first and without a snapshot of its own: code that does not work might not end otherwise, and
@@ -152,7 +152,7 @@ def roll_back(place: Deployment, before: Release, snapshot: str, image: str | No
         place.application.start(snapshot=snapshot)
         place.check_output()
     except DeploymentError as exc:
-        tagged = f"push {image} as {IMAGE_TAG} again (docs/deploy.md); " if image else ""
+        tagged = f"give {image} the tag {IMAGE_TAG} again (docs/deploy.md); " if image else ""
         message = (
             f"the rollback failed: {exc}\n    By hand: look at the stacks in CloudFormation; {tagged}check out commit "
             f"{before.commit}, make deploy ENV={place.env}; snapshot {snapshot} holds the state before the upgrade"

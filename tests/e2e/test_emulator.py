@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import http.client
-import os
 import signal
 import subprocess
 import sys
@@ -344,43 +343,6 @@ def test_a_conditional_update_has_one_winner(restless: str) -> None:
     with ThreadPoolExecutor(8) as pool:
         for round_ in range(12):
             assert sum(pool.map(switch, [round_] * 8)) == 1
-
-
-def test_a_multipart_upload_and_a_range_of_it_come_back(endpoint: str) -> None:
-    s3 = client("s3", endpoint)
-    s3.create_bucket(Bucket="parts", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
-    parts = [os.urandom(5 << 20), os.urandom(1 << 20)]
-    upload = s3.create_multipart_upload(Bucket="parts", Key="big")["UploadId"]
-    where = {"Bucket": "parts", "Key": "big", "UploadId": upload}
-    tags = [s3.upload_part(PartNumber=n, Body=part, **where)["ETag"] for n, part in enumerate(parts, 1)]
-    listed = [{"PartNumber": n, "ETag": tag} for n, tag in enumerate(tags, 1)]
-    s3.complete_multipart_upload(MultipartUpload={"Parts": listed}, **where)
-    assert s3.get_object(Bucket="parts", Key="big")["Body"].read() == b"".join(parts)
-    edge = len(parts[0])
-    piece = s3.get_object(Bucket="parts", Key="big", Range=f"bytes={edge - 2}-{edge + 1}")["Body"].read()
-    assert piece == b"".join(parts)[edge - 2 : edge + 2]
-
-
-def test_objects_written_while_others_list_are_listed(endpoint: str) -> None:
-    s3 = client("s3", endpoint)
-    s3.create_bucket(Bucket="busy", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
-    stop = threading.Event()
-
-    def watch() -> int:
-        rounds = 0
-        while not stop.is_set():
-            s3.list_objects_v2(Bucket="busy")
-            rounds += 1
-        return rounds
-
-    with ThreadPoolExecutor(6) as pool:
-        watchers = [pool.submit(watch) for _ in range(2)]
-        try:
-            list(pool.map(lambda n: s3.put_object(Bucket="busy", Key=f"{n:04}", Body=b"x"), range(200)))
-        finally:
-            stop.set()
-        assert all(watcher.result() for watcher in watchers)
-    assert s3.list_objects_v2(Bucket="busy")["KeyCount"] == 200
 
 
 def test_one_connection_serves_many_requests(endpoint: str) -> None:

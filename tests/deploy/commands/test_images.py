@@ -127,7 +127,7 @@ def test_a_rollback_that_fails_names_the_image_to_go_back_to(place: Any, aws: An
     place.up("1")
     push(aws, NEW)
     aws.application.healthy = set()
-    with pytest.raises(DeploymentError, match=rf"By hand: (.|\n)*push {place.repository}@{OLD} as current again"):
+    with pytest.raises(DeploymentError, match=rf"By hand: (.|\n)*give {place.repository}@{OLD} the tag current again"):
         place.upgrade_to("2")
 
 

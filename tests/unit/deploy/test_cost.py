@@ -7,9 +7,11 @@ from dataclasses import replace
 import pytest
 
 from contracts.settings import Settings
+from deploy.cdk.alarms import service_watches, watches
+from deploy.cdk.names import Names
 from deploy.cdk.profiles import PROFILES
 from deploy.cost import PAGE, page, prices
-from deploy.cost_model import HOURS, Assumptions, Traffic, kpus, personalize, product, shards
+from deploy.cost_model import ALARM_METRICS, HOURS, Assumptions, Traffic, kpus, personalize, product, shards
 
 GIVEN = Assumptions()
 USD = {name: float(entry["usd"]) for name, entry in prices()["prices"].items()}
@@ -18,6 +20,11 @@ SMALL, LARGE = PROFILES["small"], PROFILES["large"]
 
 def test_the_page_is_what_the_script_prints() -> None:
     assert PAGE.read_text() == page(prices(), GIVEN), "run `make cost ARGS=--write`"
+
+
+def test_alarms_are_counted_by_the_figures_that_they_look_at() -> None:
+    found = [*watches(Names("p"), LARGE, "api"), *service_watches(Names("p"), "balancer")]
+    assert sum(len(watch.figures) or 1 for watch in found) == ALARM_METRICS
 
 
 def test_every_price_has_a_unit_a_source_of_aws_and_says_whether_it_was_seen() -> None:
